@@ -1,0 +1,137 @@
+/* subject_loop.c: a plain C loop over the scalar env: what Drover is measured against. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "perf/plain.h"
+#include "perf/table.h"
+
+typedef struct loop_subject {
+  dr_subject head;
+  dr_plain plain;
+  float *observations;       /* [N x observation_size] */
+  float *final_observations; /* [N x observation_size] */
+  float *rewards;            /* [N] */
+  uint8_t *flags;            /* [3 x N] terminated, truncated, failed */
+  float *infos;              /* [N x num_infos] */
+  unsigned char *actions;    /* [DR_NUM_GIVEN_STEPS or 1 x N x action_size] */
+  drover_policy *policy;     /* NULL: actions are given */
+  dr_policy_table table;
+  float *logprobs; /* [N], with a policy */
+} loop_subject;
+
+static int loop_restore(dr_subject *subject) {
+  loop_subject *loop = (loop_subject *)subject;
+  return dr_plain_restore(&loop->plain, subject->bench, loop->observations);
+}
+
+/* The actions of all envs for this step: given, or the policy's. */
+static const unsigned char *loop_actions(loop_subject *loop, int64_t step) {
+  if (!loop->policy)
+    return loop->actions +
+           (size_t)(step % DR_NUM_GIVEN_STEPS) * dr_action_bytes(&loop->plain.spec, loop->plain.num_envs);
+  const drover_policy_rows rows = {.count = loop->plain.num_envs,
+                                   .seed = DR_SUBJECT_SEED,
+                                   .counters = loop->plain.lifetime,
+                                   .observations = loop->observations,
+                                   .actions = loop->actions,
+                                   .logprobs = loop->logprobs};
+  return dr_policy_table_act(&loop->table, &rows) == 0 ? loop->actions : NULL;
+}
+
+/* One step of every env: the loop itself. */
+static int loop_step(loop_subject *loop, const unsigned char *actions) {
+  dr_plain *plain = &loop->plain;
+  const drover_env_type *type = plain->type;
+  const int32_t num_envs = plain->num_envs, limit = plain->spec.max_episode_steps;
+  const size_t state_size = plain->spec.state_size, action_bytes = dr_action_bytes(&plain->spec, 1);
+  const size_t observation_size = (size_t)plain->spec.observation_size, num_infos = (size_t)plain->spec.num_infos;
+  memset(loop->flags, 0, 3 * (size_t)num_envs);
+  if (num_infos) memset(loop->infos, 0, (size_t)num_envs * num_infos * sizeof *loop->infos);
+  drover_env_rows rows = {.count = 1, .seed = DR_SUBJECT_SEED, .purpose = DROVER_RANDOM_STEP};
+  for (int32_t env = 0; env < num_envs; env++) {
+    const size_t i = (size_t)env;
+    rows.first_env = env;
+    rows.counters = plain->lifetime + i;
+    rows.actions = actions + i * action_bytes;
+    rows.observations = loop->observations + i * observation_size;
+    rows.rewards = loop->rewards + i;
+    rows.terminated = loop->flags + i;
+    rows.truncated = loop->flags + (size_t)num_envs + i;
+    rows.failed = loop->flags + 2 * (size_t)num_envs + i;
+    rows.infos = num_infos ? loop->infos + i * num_infos : NULL;
+    if (type->step(plain->shared, plain->states + i * state_size, &rows) != 0) return -1;
+    plain->lifetime[i]++;
+    plain->episode_return[i] += (double)*rows.rewards;
+    if (++plain->length[i] == limit) *rows.truncated = 1;
+    if (!*rows.terminated && !*rows.truncated) continue;
+    memcpy(loop->final_observations + i * observation_size, rows.observations, observation_size * sizeof(float));
+    plain->episode[i]++;
+    if (dr_plain_reset(plain, env, rows.observations) != 0) return -1;
+  }
+  return 0;
+}
+
+static int loop_run(dr_subject *subject, int64_t iterations) {
+  loop_subject *loop = (loop_subject *)subject;
+  for (int64_t step = 0; step < iterations; step++) {
+    const unsigned char *actions = loop_actions(loop, step);
+    if (!actions || loop_step(loop, actions) != 0)
+      return dr_bench_fail(subject->bench, "%s: an env failed at step %lld", loop->plain.type->name, (long long)step);
+  }
+  return 0;
+}
+
+static int loop_result(dr_subject *subject, uint64_t *digest) {
+  const loop_subject *loop = (const loop_subject *)subject;
+  *digest = dr_digest_rows(loop->observations, loop->rewards, loop->plain.num_envs, loop->plain.spec.observation_size);
+  return 0;
+}
+
+static void loop_destroy(dr_subject *subject) {
+  loop_subject *loop = (loop_subject *)subject;
+  dr_policy_table_close(&loop->table);
+  drover_policy_destroy(loop->policy);
+  dr_plain_close(&loop->plain);
+  free(loop->observations);
+  free(loop->final_observations);
+  free(loop->rewards);
+  free(loop->flags);
+  free(loop->infos);
+  free(loop->actions);
+  free(loop->logprobs);
+  free(loop);
+}
+
+static const dr_subject_type loop_type = {loop_restore, loop_run, loop_result, loop_destroy};
+
+static int loop_allocate(loop_subject *loop, bool acts) {
+  const drover_env_spec *spec = &loop->plain.spec;
+  const size_t count = (size_t)loop->plain.num_envs, size = (size_t)spec->observation_size;
+  loop->observations = calloc(count * size, sizeof(float));
+  loop->final_observations = calloc(count * size, sizeof(float));
+  loop->rewards = calloc(count, sizeof(float));
+  loop->flags = calloc(count, 3);
+  loop->infos = calloc(count * (size_t)spec->num_infos + 1, sizeof(float));
+  loop->logprobs = calloc(count, sizeof(float));
+  loop->actions =
+      acts ? calloc(1, dr_action_bytes(spec, loop->plain.num_envs)) : dr_make_actions(spec, loop->plain.num_envs);
+  if (loop->observations && loop->final_observations && loop->rewards && loop->flags && loop->infos && loop->logprobs &&
+      loop->actions)
+    return 0;
+  return dr_bench_fail(loop->head.bench, "out of memory for %d envs", loop->plain.num_envs);
+}
+
+int dr_subject_create_loop(dr_subject **out, dr_bench *bench, const dr_batch_request *request, bool acts) {
+  loop_subject *loop = calloc(1, sizeof *loop);
+  if (!loop) return dr_bench_fail(bench, "out of memory");
+  loop->head = (dr_subject){&loop_type, bench, request->num_envs};
+  if (dr_plain_open(&loop->plain, bench, request) != 0 || loop_allocate(loop, acts) != 0) goto fail;
+  if (acts && (dr_make_policy(&loop->policy, bench, bench->one, &loop->plain.spec, &dr_net_uniform) != 0 ||
+               dr_policy_table_open(&loop->table, bench, loop->policy) != 0))
+    goto fail;
+  *out = &loop->head;
+  return 0;
+fail:
+  loop_destroy(&loop->head);
+  return -1;
+}

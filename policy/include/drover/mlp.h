@@ -1,0 +1,79 @@
+/* mlp.h: the multilayer perceptron that runs inside the workers, by oneDNN, and its weights on disk.
+ *
+ * Network: x_0 = observation; x_{i+1} = activation(W_i x_i + b_i); the last layer has no activation and feeds the
+ * head. The value network is a second MLP of the same widths with one output, evaluated in the same pass.
+ * Heads: categorical (logits; a Gumbel-free inverse-CDF sample), Gaussian (mean; diagonal, with a learned
+ * state-independent log standard deviation), unit (sigmoid, deterministic: activations in [0, 1]). */
+#ifndef DROVER_MLP_H
+#define DROVER_MLP_H
+
+#include <drover/base.h>
+#include <drover/policy.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DROVER_MLP_MAX_LAYERS 16
+#define DROVER_MLP_MAX_WIDTH 65536
+
+typedef enum drover_activation {
+  DROVER_ACTIVATION_RELU = 0,
+  DROVER_ACTIVATION_TANH = 1,
+  DROVER_ACTIVATION_ELU = 2,        /* alpha = 1 */
+  DROVER_ACTIVATION_LEAKY_RELU = 3, /* slope 0.2 for negative inputs unless leaky_slope says otherwise */
+  DROVER_ACTIVATION_IDENTITY = 4
+} drover_activation;
+
+typedef enum drover_head {
+  DROVER_HEAD_CATEGORICAL = 0,
+  DROVER_HEAD_GAUSSIAN = 1,
+  DROVER_HEAD_UNIT = 2
+} drover_head;
+
+typedef struct drover_mlp_options {
+  size_t size;              /* set by init */
+  int32_t observation_size; /* 1..DROVER_MLP_MAX_WIDTH */
+  int32_t num_outputs;      /* actions (categorical) or action_size */
+  int32_t num_hidden;       /* hidden layers, 0..DROVER_MLP_MAX_LAYERS - 1 */
+  int32_t hidden[DROVER_MLP_MAX_LAYERS]; /* their widths */
+  drover_activation activation; /* default tanh */
+  float leaky_slope;        /* default 0.2 */
+  drover_head head;
+  int32_t has_values;       /* 1 (default): a value network beside it */
+  uint64_t seed;            /* of the initial weights: orthogonal, gain sqrt(2) hidden, 0.01 policy output, 1 value output */
+  float initial_log_std;    /* Gaussian head; default 0 */
+} drover_mlp_options;
+
+DROVER_API drover_status drover_mlp_options_init(drover_mlp_options *options, size_t size);
+
+/* Fit options to an env: observation size, outputs and head from its spec. */
+DROVER_API drover_status drover_mlp_options_fit(drover_mlp_options *options, const drover_env_spec *spec);
+
+/* Make the network with seeded initial weights, its primitives and one inference context a worker. */
+DROVER_API drover_status drover_policy_create_mlp(drover_policy **out, drover_runtime *runtime,
+                                                  const drover_mlp_options *options);
+
+/* Make it from a safetensors file: float32 tensors `layers.<i>.weight` [out, in], `layers.<i>.bias` [out], as
+ * PyTorch's Linear stores them; `value.<i>.weight/bias` likewise (optional); `log_std` [out] (Gaussian). Metadata:
+ * "activation", "head", optional "leaky_slope", "format": "drover-mlp-1". DROVER_ERROR_FORMAT names what is wrong. */
+DROVER_API drover_status drover_policy_load(drover_policy **out, drover_runtime *runtime, const char *path);
+
+/* Write the present weights (a temporary file, synced and renamed over path). */
+DROVER_API drover_status drover_policy_save(drover_policy *policy, const char *path);
+
+/* The options the network was made with (observation_size, hidden, ...). */
+DROVER_API drover_status drover_policy_get_mlp(drover_policy *policy, drover_mlp_options *out);
+
+/* How many float32 parameters the network has, in this order: for each layer weight [out x in] then bias [out];
+ * log_std [out] if Gaussian; then the value network's layers. */
+DROVER_API drover_status drover_policy_num_weights(drover_policy *policy, size_t *out);
+DROVER_API drover_status drover_policy_get_weights(drover_policy *policy, float *weights, size_t count);
+
+/* Replace all weights. Runs in progress finish with the version they began with. Any thread, one at a time. */
+DROVER_API drover_status drover_policy_set_weights(drover_policy *policy, const float *weights, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

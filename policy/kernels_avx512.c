@@ -1,0 +1,16 @@
+/* kernels_avx512.c: the kernels for AVX-512. */
+#define DR_ISA 512
+
+#include "policy/dense_kernel.h"
+#include "policy/heads_kernel.h"
+
+const dr_kernels dr_kernels_avx512 = {
+    .name = "avx512",
+    .packed_floats = packed_floats,
+    .pack = pack,
+    .dense = dense,
+    .categorical = categorical,
+    .gaussian = gaussian,
+    .unit = unit,
+    .orthonormalise = orthonormalise,
+};

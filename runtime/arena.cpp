@@ -1,0 +1,83 @@
+/* arena.cpp: C++ because oneTBB has no C API. Plain C outward; every exception becomes a status.
+ *
+ * libtbb is not instrumented for ThreadSanitizer, so the one edge that the runtime relies on through it (what was
+ * written before an enqueue is visible to the task) is told to the sanitizer here. */
+#include "runtime/arena.h"
+
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
+#include <oneapi/tbb/task_arena.h>
+
+#include <cstddef>
+#include <memory>
+#include <new>
+
+#include "runtime/error.h"
+
+#if defined(__SANITIZE_THREAD__)
+extern "C" void __tsan_acquire(void *);
+extern "C" void __tsan_release(void *);
+#else
+static inline void __tsan_acquire(void *) {}
+static inline void __tsan_release(void *) {}
+#endif
+
+struct dr_arena {
+  std::unique_ptr<tbb::global_control> limit;
+  tbb::task_arena arena;
+};
+
+namespace {
+
+drover_status failed(const char *what) noexcept {
+  try {
+    throw;
+  } catch (const std::bad_alloc &) {
+    return dr_fail(DROVER_ERROR_NO_MEMORY, "task arena: %s: out of memory", what);
+  } catch (const std::exception &e) {
+    return dr_fail(DROVER_ERROR_INTERNAL, "task arena: %s: %s", what, e.what());
+  } catch (...) {
+    return dr_fail(DROVER_ERROR_INTERNAL, "task arena: %s: unknown exception from oneTBB", what);
+  }
+}
+
+}  // namespace
+
+extern "C" drover_status dr_arena_create(dr_arena **out, int32_t num_workers) {
+  try {
+    std::unique_ptr<dr_arena> made(new dr_arena);
+    const auto limit = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+    if (static_cast<std::size_t>(num_workers) > limit)
+      made->limit.reset(
+          new tbb::global_control(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(num_workers)));
+    made->arena.initialize(num_workers, 1);
+    *out = made.release();
+    return DROVER_OK;
+  } catch (...) {
+    return failed("create");
+  }
+}
+
+extern "C" void dr_arena_destroy(dr_arena *arena) { delete arena; }
+
+extern "C" drover_status dr_arena_execute(dr_arena *arena, dr_arena_fn fn, void *arg) {
+  try {
+    arena->arena.execute([=] { fn(arg, 0, 0); });
+    return DROVER_OK;
+  } catch (...) {
+    return failed("execute");
+  }
+}
+
+extern "C" drover_status dr_arena_enqueue(dr_arena *arena, dr_arena_fn fn, void *arg, uint64_t word) {
+  try {
+    __tsan_release(arg);
+    arena->arena.enqueue([=] {
+      __tsan_acquire(arg);
+      fn(arg, word, tbb::this_task_arena::current_thread_index());
+    });
+    return DROVER_OK;
+  } catch (...) {
+    return failed("enqueue");
+  }
+}

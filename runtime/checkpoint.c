@@ -1,0 +1,134 @@
+/* checkpoint.c: a batch's whole state as bytes, so that a restored one goes on bit for bit. */
+#include <drover/batch.h>
+
+#include "runtime/batch.h"
+#include "runtime/error.h"
+
+/* What the bytes begin with; a checkpoint is for the same env type, number of envs and state size only. */
+typedef struct header {
+  char magic[8];
+  char env[64];
+  uint64_t seed;
+  int64_t num_faults;
+  uint64_t save_size;
+  int32_t num_envs;
+  int32_t observation_size;
+} header;
+
+static const char magic[8] = "DRVRBAT1";
+
+/* The arrays that go with the env states, in their order in the file. */
+typedef struct part {
+  void *data;
+  size_t bytes;
+} part;
+
+enum { NUM_PARTS = 7 };
+
+static void list_parts(const drover_batch *b, part parts[NUM_PARTS]) {
+  const size_t n = (size_t)b->num_envs;
+  const part all[NUM_PARTS] = {
+      {b->lifetime_steps, n * sizeof *b->lifetime_steps},   {b->episode_numbers, n * sizeof *b->episode_numbers},
+      {b->running_returns, n * sizeof *b->running_returns}, {b->running_lengths, n * sizeof *b->running_lengths},
+      {b->special, n},                                      {b->observations, n * (size_t)b->spec.observation_size * sizeof(float)},
+      {b->valid, n}};
+  memcpy(parts, all, sizeof all);
+}
+
+static size_t size_needed(const drover_batch *b) {
+  part parts[NUM_PARTS];
+  list_parts(b, parts);
+  size_t bytes = sizeof(header) + (size_t)b->num_envs * b->spec.save_size;
+  for (int i = 0; i < NUM_PARTS; i++) bytes += parts[i].bytes;
+  return bytes;
+}
+
+static header make_header(const drover_batch *b) {
+  header h = {.seed = b->seed,
+              .num_faults = atomic_load_explicit(&b->num_faults, memory_order_relaxed),
+              .save_size = b->spec.save_size,
+              .num_envs = b->num_envs,
+              .observation_size = b->spec.observation_size};
+  memcpy(h.magic, magic, sizeof h.magic);
+  strncpy(h.env, b->type->name, sizeof h.env - 1);
+  return h;
+}
+
+static drover_status check_saves(const drover_batch *b, const char *what) {
+  if (b->spec.save_size > 0) return DROVER_OK;
+  return dr_fail(DROVER_ERROR_UNSUPPORTED, "%s: env type %s has no save and load", what, b->type->name);
+}
+
+static drover_status save(drover_batch *b, unsigned char *to, size_t *num_bytes) {
+  drover_status status = check_saves(b, "batch save");
+  if (status != DROVER_OK) return status;
+  const size_t needed = size_needed(b), given = *num_bytes;
+  *num_bytes = needed;
+  if (!to) return DROVER_OK;
+  if (given < needed) return dr_fail(DROVER_ERROR_ARGUMENT, "batch save: %zu bytes are needed, got %zu", needed, given);
+  const header h = make_header(b);
+  memcpy(to, &h, sizeof h);
+  to += sizeof h;
+  part parts[NUM_PARTS];
+  list_parts(b, parts);
+  for (int i = 0; i < NUM_PARTS; to += parts[i++].bytes) memcpy(to, parts[i].data, parts[i].bytes);
+  for (int32_t e = 0; e < b->num_envs; e++, to += b->spec.save_size)
+    if (b->type->save(b->shared, b->states + (size_t)e * b->spec.state_size, to) != 0)
+      return dr_fail(DROVER_ERROR_ENV, "batch save: env %d of %s could not be saved", (int)e, b->type->name);
+  return DROVER_OK;
+}
+
+static drover_status check_bytes(const drover_batch *b, const unsigned char *from, size_t num_bytes) {
+  header h;
+  if (!from || num_bytes < sizeof h) return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes are too few", num_bytes);
+  memcpy(&h, from, sizeof h);
+  h.env[sizeof h.env - 1] = '\0';
+  if (memcmp(h.magic, magic, sizeof magic) != 0) return dr_fail(DROVER_ERROR_FORMAT, "batch load: this is no batch checkpoint");
+  if (strcmp(h.env, b->type->name) != 0 || h.num_envs != b->num_envs || h.save_size != b->spec.save_size ||
+      h.observation_size != b->spec.observation_size)
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint is of %d envs of %s, the batch has %d of %s", (int)h.num_envs,
+                   h.env, (int)b->num_envs, b->type->name);
+  if (num_bytes != size_needed(b))
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes, expected %zu", num_bytes, size_needed(b));
+  const unsigned char *special = from + sizeof h;
+  part parts[NUM_PARTS];
+  list_parts(b, parts);
+  for (int i = 0; i < 4; i++) special += parts[i].bytes;
+  for (int32_t e = 0; e < b->num_envs; e++)
+    if (special[e] > DR_SPECIAL_FINISHED) return dr_fail(DROVER_ERROR_FORMAT, "batch load: the state of env %d is corrupt", (int)e);
+  return DROVER_OK;
+}
+
+static drover_status load(drover_batch *b, const unsigned char *from, size_t num_bytes) {
+  drover_status status = check_saves(b, "batch load");
+  if (status == DROVER_OK) status = check_bytes(b, from, num_bytes);
+  if (status != DROVER_OK) return status;
+  header h;
+  memcpy(&h, from, sizeof h);
+  from += sizeof h;
+  part parts[NUM_PARTS];
+  list_parts(b, parts);
+  b->seed = h.seed;
+  atomic_store_explicit(&b->num_faults, h.num_faults, memory_order_relaxed);
+  for (int i = 0; i < NUM_PARTS; from += parts[i++].bytes) memcpy(parts[i].data, from, parts[i].bytes);
+  for (int32_t e = 0; e < b->num_envs; e++, from += b->spec.save_size)
+    if (b->type->load(b->shared, b->states + (size_t)e * b->spec.state_size, from) != 0)
+      return dr_fail(DROVER_ERROR_ENV, "batch load: env %d of %s could not be restored: reset the batch", (int)e, b->type->name);
+  return DROVER_OK;
+}
+
+drover_status drover_batch_save(drover_batch *batch, void *bytes, size_t *num_bytes) {
+  drover_status status = dr_batch_enter(batch, "batch save", false);
+  if (status != DROVER_OK) return status;
+  status = num_bytes ? save(batch, bytes, num_bytes) : dr_fail(DROVER_ERROR_ARGUMENT, "batch save: num_bytes must not be NULL");
+  dr_batch_leave(batch);
+  return status;
+}
+
+drover_status drover_batch_load(drover_batch *batch, const void *bytes, size_t num_bytes) {
+  drover_status status = dr_batch_enter(batch, "batch load", false);
+  if (status != DROVER_OK) return status;
+  status = load(batch, bytes, num_bytes);
+  dr_batch_leave(batch);
+  return status;
+}

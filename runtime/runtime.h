@@ -1,0 +1,42 @@
+/* runtime.h: the inside of a runtime handle. */
+#ifndef DR_RUNTIME_RUNTIME_H
+#define DR_RUNTIME_RUNTIME_H
+
+#include <drover/runtime.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include "runtime/arena.h"
+#include "runtime/board.h"
+#include "runtime/handle.h"
+#include "runtime/worker.h"
+
+struct drover_runtime {
+  dr_handle handle;
+  int32_t num_workers;
+  dr_arena *arena; /* NULL if num_workers is 1 */
+  dr_board *board;
+  dr_worker *workers;          /* [num_workers] */
+  pthread_mutex_t caller_lock; /* who holds it is worker 0 */
+  drover_task_guard guard;
+  bool has_node_cpus;
+  cpu_set_t node_cpus; /* workers without a CPU of their own are kept on these */
+  int32_t num_usable_cores;
+  uint32_t fork_generation;
+  alignas(DR_LINE_BYTES) _Atomic int32_t cancelled; /* relaxed: seen at the next step boundary, publishes nothing */
+  _Atomic int32_t num_objects; /* batches, policies, rollouts alive */
+  alignas(DR_LINE_BYTES) _Atomic uint64_t next_sample; /* clock ticks; who moves it forward takes the sample */
+  _Atomic int32_t max_threads;
+};
+
+/* Alive, of this process (not the parent of a fork)? Every public call begins with it. */
+drover_status dr_runtime_check(const drover_runtime *runtime, const char *what);
+drover_status dr_runtime_check_fork(const drover_runtime *runtime, const char *what);
+
+/* At the start of a public call that runs tasks: an old cancellation ends, libraries loaded since are found. */
+void dr_runtime_begin_call(drover_runtime *runtime);
+
+/* At a step boundary: count the process's threads if 100 ms have passed. True for the one worker that did. */
+bool dr_runtime_sample(drover_runtime *runtime, uint64_t now_ticks);
+
+#endif

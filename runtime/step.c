@@ -1,0 +1,74 @@
+/* step.c: drover_batch_step: one pass over the shards with the caller's actions. */
+#include "runtime/batch.h"
+#include "runtime/clock.h"
+#include "runtime/error.h"
+#include "runtime/runtime.h"
+
+/* What the phase below works on: the caller's actions and the batch's own rows. */
+typedef struct stepping {
+  drover_batch *batch;
+  dr_rows rows;
+} stepping;
+
+static drover_status step_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step) {
+  (void)step;
+  stepping *s = object;
+  return dr_batch_advance(s->batch, worker, &s->rows, first, count);
+}
+
+/* All rows in blocks on the calling thread, as worker 0: no chains, no claims. The cost is noted for the
+ * decision that the next call takes. */
+static drover_status step_alone(stepping *s) {
+  drover_batch *batch = s->batch;
+  drover_runtime *runtime = batch->runtime;
+  dr_worker *worker = &runtime->workers[0];
+  pthread_mutex_lock(&runtime->caller_lock);
+  dr_entry entry;
+  dr_worker_enter(worker, &entry);
+  const uint64_t begin = dr_ticks();
+  drover_status status = DROVER_OK;
+  for (int32_t first = 0; first < batch->num_envs && status == DROVER_OK; first += DR_BLOCK_ROWS) {
+    const int32_t rest = batch->num_envs - first;
+    status = dr_batch_advance(batch, worker, &s->rows, first, rest < DR_BLOCK_ROWS ? rest : DR_BLOCK_ROWS);
+  }
+  const uint64_t end = dr_ticks();
+  dr_count(&worker->counters.ticks[DR_KIND_STEP], end - begin);
+  dr_count(&worker->counters.num_env_steps, (uint64_t)batch->num_envs);
+  dr_trace_add(&worker->trace, DR_KIND_STEP, begin, end, 0, batch->num_envs, 0);
+  dr_run_note_cost(&batch->run, DR_COST_STEP, (double)(end - begin) / batch->num_envs);
+  dr_worker_leave(worker, &entry);
+  pthread_mutex_unlock(&runtime->caller_lock);
+  return status;
+}
+
+static drover_status check_finished(const drover_batch *batch) {
+  if (batch->options.autoreset != DROVER_AUTORESET_DISABLED) return DROVER_OK;
+  const uint8_t *found = memchr(batch->special, DR_SPECIAL_FINISHED, (size_t)batch->num_envs);
+  if (!found) return DROVER_OK;
+  return dr_fail(DROVER_ERROR_STATE, "batch step: the episode of env %d has ended and autoreset is disabled: call drover_batch_reset_some",
+                 (int)(found - batch->special));
+}
+
+drover_status drover_batch_step(drover_batch *batch, const void *actions) {
+  drover_status status = dr_batch_enter(batch, "batch step", false);
+  if (status != DROVER_OK) return status;
+  if (!actions) status = dr_fail(DROVER_ERROR_ARGUMENT, "batch step: actions must not be NULL");
+  if (status == DROVER_OK) status = check_finished(batch);
+  if (status == DROVER_OK) {
+    stepping s = {.batch = batch, .rows = dr_batch_rows(batch, actions)};
+    dr_runtime_begin_call(batch->runtime);
+    if (batch->runtime->num_workers == 1 || dr_batch_better_alone(batch, &batch->run, DR_COST_STEP)) {
+      status = step_alone(&s);
+    } else {
+      const dr_phase phase = {.kind = DR_KIND_STEP,
+                              .multiple = batch->spec.lanes,
+                              .chunk = batch->options.chunk,
+                              .cost = DR_COST_STEP,
+                              .rows = step_rows};
+      const dr_program program = {.phases = &phase, .num_phases = 1};
+      status = dr_run_execute(&batch->run, &program, &s, 0, 1, false, NULL);
+    }
+  }
+  dr_batch_leave(batch);
+  return status;
+}

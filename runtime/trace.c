@@ -1,0 +1,52 @@
+/* trace.c: the Chrome trace-event file (complete events, "ph":"X", microseconds). */
+#include "runtime/trace.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/clock.h"
+#include "runtime/error.h"
+
+static const char *const kind_names[DR_NUM_KINDS] = {"step", "infer", "other", "idle"};
+
+static uint64_t first_kept(const dr_trace *trace) {
+  return trace->count > (uint64_t)trace->capacity ? trace->count - (uint64_t)trace->capacity : 0;
+}
+
+static void write_worker(FILE *file, const dr_trace *trace, int32_t worker, uint64_t origin) {
+  fprintf(file, ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"thread_name\",\"args\":{\"name\":\"worker %" PRId32
+                "%s\"}}",
+          worker, worker, worker == 0 ? " (caller)" : "");
+  for (uint64_t i = first_kept(trace); i < trace->count; i++) {
+    const dr_event *e = &trace->events[i % (uint64_t)trace->capacity];
+    fprintf(file,
+            ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"%s\",\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"shard\":%" PRId32
+            ",\"step\":%" PRId64 ",\"rows\":%" PRId32 "}}",
+            worker, kind_names[e->kind], (double)dr_ticks_to_ns(e->begin - origin) / 1e3,
+            (double)dr_ticks_to_ns(e->end - e->begin) / 1e3, e->shard, e->step, e->rows);
+  }
+}
+
+drover_status dr_trace_save(const dr_trace *const *traces, int32_t num_workers, const char *path) {
+  FILE *file = fopen(path, "w");
+  if (!file) return dr_fail(DROVER_ERROR_IO, "trace: cannot write '%s': %s", path, strerror(errno));
+  uint64_t origin = UINT64_MAX, lost = 0;
+  for (int32_t w = 0; w < num_workers; w++) {
+    const dr_trace *trace = traces[w];
+    const uint64_t first = first_kept(trace);
+    lost += first;
+    if (first < trace->count) {
+      const uint64_t begin = trace->events[first % (uint64_t)trace->capacity].begin;
+      if (begin < origin) origin = begin;
+    }
+  }
+  fprintf(file, "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"events_overwritten\":\"%" PRIu64 "\"},\"traceEvents\":[\n", lost);
+  fprintf(file, "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"drover\"}}");
+  for (int32_t w = 0; w < num_workers; w++) write_worker(file, traces[w], w, origin);
+  fprintf(file, "\n]}\n");
+  const int failed = ferror(file);
+  if (fclose(file) != 0 || failed) return dr_fail(DROVER_ERROR_IO, "trace: writing '%s' failed: %s", path, strerror(errno));
+  return DROVER_OK;
+}

@@ -1,0 +1,72 @@
+/* progress.c: drawing for progress.h. */
+#include "tools/progress.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/format.h"
+#include "tools/interrupt.h"
+
+/* Plain lines are for logs: not more than one in this time. */
+static const double PLAIN_INTERVAL_S = 5;
+
+void dr_progress_begin(dr_progress *progress, bool quiet) {
+  memset(progress, 0, sizeof *progress);
+  progress->quiet = quiet;
+  progress->terminal = isatty(STDERR_FILENO) == 1;
+}
+
+void dr_progress_label(dr_progress *progress, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vsnprintf(progress->label, sizeof progress->label, format, args);
+  va_end(args);
+  progress->seconds_shown = 0;
+}
+
+static void draw_bar(const dr_progress *progress, double fraction, const char *speed, const char *left) {
+  enum { WIDTH = 30 };
+  char bar[WIDTH + 1];
+  const int filled = (int)(fraction * WIDTH);
+  for (int i = 0; i < WIDTH; i++) bar[i] = i < filled ? '#' : '.';
+  bar[WIDTH] = '\0';
+  fprintf(stderr, "\r%s  [%s] %3.0f %%  %s steps/s  %s left\033[K", progress->label, bar, fraction * 100, speed, left);
+}
+
+void dr_progress_show(void *user, const drover_progress *done) {
+  dr_progress *progress = user;
+  dr_interrupt_repeat();
+  if (progress->quiet || done->env_steps_total <= 0 || done->seconds <= 0) return;
+  if (!progress->terminal && done->seconds - progress->seconds_shown < PLAIN_INTERVAL_S) return;
+  if (atomic_exchange_explicit(&progress->busy, true, memory_order_acquire)) return;
+
+  const double fraction = (double)done->env_steps_done / (double)done->env_steps_total;
+  const double rate = (double)done->env_steps_done / done->seconds;
+  const double left_s = rate > 0 ? (double)(done->env_steps_total - done->env_steps_done) / rate : 0;
+  char speed[DR_FORMAT_BYTES], left[DR_FORMAT_BYTES];
+  dr_format_scaled(speed, rate);
+  dr_format_seconds(left, left_s);
+  if (progress->terminal)
+    draw_bar(progress, fraction, speed, left);
+  else
+    fprintf(stderr, "%s: %.0f %%, %s steps/s, %s left\n", progress->label, fraction * 100, speed, left);
+  progress->drawn = progress->terminal;
+  progress->seconds_shown = done->seconds;
+  atomic_store_explicit(&progress->busy, false, memory_order_release);
+}
+
+void dr_progress_item(dr_progress *progress, int index, int count, const char *name) {
+  if (progress->quiet) return;
+  if (progress->terminal)
+    fprintf(stderr, "\r[%d/%d] %s\033[K", index, count, name);
+  else
+    fprintf(stderr, "[%d/%d] %s\n", index, count, name);
+  progress->drawn = progress->terminal;
+}
+
+void dr_progress_end(dr_progress *progress) {
+  if (progress->drawn) fputs("\r\033[K", stderr);
+  progress->drawn = false;
+}

@@ -1,0 +1,88 @@
+/* setup.c: from what the user typed to handles. */
+#include "tools/setup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/commands.h"
+
+const char *const dr_activation_names[] = {"relu", "tanh", "elu", "leaky-relu", "identity", NULL};
+
+static void parse_widths(dr_policy_choice *choice, const char *command, const char *widths) {
+  char copy[256];
+  if ((size_t)snprintf(copy, sizeof copy, "%s", widths) >= sizeof copy || copy[0] == '\0')
+    dr_usage_error(command, "--policy mlp: needs widths, such as mlp:64,64, got '%s'", choice->text);
+  char *rest = copy;
+  for (char *item; (item = strsep(&rest, ",")) != NULL;) {
+    if (choice->num_hidden == DROVER_MLP_MAX_LAYERS - 1)
+      dr_usage_error(command, "--policy mlp: at most %d hidden layers are possible, got '%s'",
+                     DROVER_MLP_MAX_LAYERS - 1, choice->text);
+    choice->hidden[choice->num_hidden++] =
+        (int32_t)dr_options_integer(command, "policy mlp:WIDTH", item, 1, DROVER_MLP_MAX_WIDTH, false);
+  }
+}
+
+void dr_policy_choice_parse(dr_policy_choice *out, const char *command, const char *policy, const char *activation) {
+  memset(out, 0, sizeof *out);
+  out->text = policy;
+  out->activation = DROVER_ACTIVATION_TANH;
+  if (strcmp(policy, "random") == 0) {
+    out->kind = DR_POLICY_RANDOM;
+  } else if (strncmp(policy, "mlp:", 4) == 0) {
+    out->kind = DR_POLICY_MLP;
+    parse_widths(out, command, policy + 4);
+  } else {
+    out->kind = DR_POLICY_FILE;
+    if (access(policy, R_OK) != 0)
+      dr_usage_error(command, "--policy must be random, mlp:W[,W...] or a safetensors file; '%s' cannot be read: %s",
+                     policy, strerror(errno));
+  }
+  if (!activation) return;
+  out->activation = (drover_activation)dr_options_choice(command, "activation", activation, dr_activation_names);
+  if (out->kind == DR_POLICY_RANDOM) dr_usage_error(command, "--activation needs --policy mlp:W[,W...]");
+  if (out->kind == DR_POLICY_FILE)
+    dr_usage_error(command, "--activation cannot be given with a file: the file names its own");
+}
+
+const drover_env_type *dr_find_env(const char *command, const char *name) {
+  const size_t length = strlen(name);
+  const bool plugin = length > 3 && strcmp(name + length - 3, ".so") == 0;
+  const drover_env_type *type = NULL;
+  const drover_status status = plugin ? drover_env_open_plugin(name, &type) : drover_env_find(name, &type);
+  if (status != DROVER_OK) dr_usage_error(command, "%s", drover_last_error());
+  return type;
+}
+
+drover_status dr_policy_choice_create(drover_policy **out, drover_runtime *runtime, const drover_env_spec *spec,
+                                      const dr_policy_choice *choice, uint64_t seed) {
+  if (choice->kind == DR_POLICY_RANDOM) return drover_policy_create_uniform(out, runtime, spec);
+  if (choice->kind == DR_POLICY_FILE) return drover_policy_load(out, runtime, choice->text);
+  drover_mlp_options options;
+  drover_status status = drover_mlp_options_init(&options, sizeof options);
+  if (status == DROVER_OK) status = drover_mlp_options_fit(&options, spec);
+  if (status != DROVER_OK) return status;
+  options.num_hidden = choice->num_hidden;
+  memcpy(options.hidden, choice->hidden, sizeof options.hidden);
+  options.activation = choice->activation;
+  options.seed = seed;
+  return drover_policy_create_mlp(out, runtime, &options);
+}
+
+int dr_report_failure(const char *command, const char *what, drover_status status) {
+  const char *sentence = drover_last_error();
+  if (sentence[0] == '\0') sentence = drover_status_meaning(status);
+  fprintf(stderr, "drover %s: %s%s%s\n", command, what ? what : "", what ? ": " : "", sentence);
+  switch (status) {
+    case DROVER_ERROR_ARGUMENT:
+    case DROVER_ERROR_NOT_FOUND:
+    case DROVER_ERROR_ENV:
+    case DROVER_ERROR_POLICY:
+      return DR_EXIT_USAGE;
+    case DROVER_ERROR_CANCELLED:
+      return DR_EXIT_INTERRUPTED;
+    default:
+      return DR_EXIT_FAILED;
+  }
+}

@@ -1,0 +1,38 @@
+/* setup.h: from what the user typed to handles: --policy, and failed calls turned into a message and an exit code. */
+#ifndef DR_TOOLS_SETUP_H
+#define DR_TOOLS_SETUP_H
+
+#include <drover/drover.h>
+
+#include "tools/options.h"
+
+typedef enum dr_policy_kind { DR_POLICY_RANDOM, DR_POLICY_MLP, DR_POLICY_FILE } dr_policy_kind;
+
+/* What --policy and --activation say. */
+typedef struct dr_policy_choice {
+  dr_policy_kind kind;
+  const char *text; /* as typed */
+  int32_t num_hidden;
+  int32_t hidden[DROVER_MLP_MAX_LAYERS];
+  drover_activation activation;
+} dr_policy_choice;
+
+/* Names of drover_activation in its order, ended by NULL. */
+extern const char *const dr_activation_names[];
+
+/* Understand --policy (and --activation, NULL if not given), or exit with a usage error. */
+void dr_policy_choice_parse(dr_policy_choice *out, const char *command, const char *policy, const char *activation);
+
+/* The env type that --env (or an argument) names: a known name, or the path of a plugin. A name that cannot be used is
+ * a usage error. */
+const drover_env_type *dr_find_env(const char *command, const char *name);
+
+/* Make the policy for an env with this spec; the seed is that of an mlp's initial weights. */
+drover_status dr_policy_choice_create(drover_policy **out, drover_runtime *runtime, const drover_env_spec *spec,
+                                      const dr_policy_choice *choice, uint64_t seed);
+
+/* Print "drover COMMAND: <what>: <drover_last_error>" on stderr (what may be NULL) and return the exit code: 2 for what
+ * the user asked for and cannot have, 3 for a cancelled run, else 1. */
+int dr_report_failure(const char *command, const char *what, drover_status status);
+
+#endif
