@@ -10,6 +10,9 @@ target_compile_definitions(drover_options INTERFACE _GNU_SOURCE)
 # A multiplication and an addition stay two roundings on every CPU: part of "one seed, one trajectory".
 target_compile_options(drover_options INTERFACE -ffp-contract=off)
 
+# GCC 12's SLP vectoriser loses the rounding where neighbouring doubles are stored as floats and as doubles.
+target_compile_options(drover_options INTERFACE $<$<C_COMPILER_ID:GNU>:-fno-tree-slp-vectorize>)
+
 target_compile_options(drover_options INTERFACE -Wall -Wextra -Wpedantic -Wundef -Wshadow -Wconversion
                        $<$<BOOL:${DROVER_WERROR}>:-Werror>)
 

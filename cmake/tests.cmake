@@ -54,7 +54,8 @@ function(drover_add_test name)
   if(DROVER_SANITIZE STREQUAL "thread")
     return()
   endif()
-  list(APPEND TEST_LIBS PkgConfig::criterion)
+  # Criterion finds its tests in a section that nothing names: the linker must not drop it.
+  list(APPEND TEST_LIBS PkgConfig::criterion -Wl,--no-gc-sections)
   _drover_test_program(${name})
   _drover_test_entry(${name} $<TARGET_FILE:${name}> -j1 ${TEST_ARGS})
   # Criterion exits with 0 when there was nothing to run.

@@ -39,12 +39,14 @@ static int run_efficiency(dr_bench *bench, const dr_case *c, dr_samples *samples
 
 /* ---- METG ---- */
 
-/* Efficiency at one cost: the median of a few pairs. */
+/* Efficiency at one cost: the median of a few pairs of rollouts of about 20 ms a worker, 16 to 256 steps. */
 static int efficiency_at(dr_bench *bench, const dr_case *c, double cost_us, double *efficiency) {
   char args[64];
   snprintf(args, sizeof args, "cost=%.4fus", cost_us);
   dr_case at = *c;
   at.args = args;
+  const double fitting = 40e3 / (cost_us * c->num_envs);
+  at.num_steps = fitting < 16 ? 16 : fitting > 256 ? 256 : (int32_t)fitting;
   dr_samples samples;
   if (run_efficiency(bench, &at, &samples) != 0) return -1;
   *efficiency = dr_median(samples.values, samples.count);
@@ -152,7 +154,7 @@ static void add_efficiency(dr_case_list *list) {
 
 void dr_cases_add_spin(dr_case_list *list) {
   add_efficiency(list);
-  dr_case c = {.unit = "us", .has_target = true, .run = run_metg, .env = "Spin-v0", .num_envs = 256, .num_steps = 256};
+  dr_case c = {.unit = "us", .has_target = true, .run = run_metg, .env = "Spin-v0", .num_envs = 256};
   c.target = 0.25;
   dr_case_add(list, c, "spin/metg90/auto");
   c.target = 2.5;

@@ -28,8 +28,8 @@ int dr_calibrate(dr_subject *subject, int64_t *iterations) {
   const double wanted = subject->bench->sample_s;
   int64_t count = 1;
   for (;;) {
-    double seconds;
-    uint64_t digest;
+    double seconds = 0;
+    uint64_t digest = 0;
     if (dr_time_run(subject, count, &seconds, &digest) != 0) return -1;
     if (seconds >= wanted || count >= INT64_C(1) << 40) break;
     /* Aim a tenth too high; a short first run says little, so never grow more than tenfold at once. */
@@ -41,13 +41,13 @@ int dr_calibrate(dr_subject *subject, int64_t *iterations) {
 }
 
 int dr_measure_rate(dr_subject *subject, dr_samples *samples) {
-  int64_t iterations;
+  int64_t iterations = 0;
   if (dr_calibrate(subject, &iterations) != 0) return -1;
   uint64_t first = 0;
   samples->count = 0;
   for (int32_t i = 0; i < subject->bench->num_samples; i++) {
-    double seconds;
-    uint64_t digest;
+    double seconds = 0;
+    uint64_t digest = 0;
     if (dr_time_run(subject, iterations, &seconds, &digest) != 0) return -1;
     if (i == 0) first = digest;
     if (digest != first)
@@ -62,7 +62,7 @@ int dr_measure_rate(dr_subject *subject, dr_samples *samples) {
 static int calibrate_pair(dr_subject *a, dr_subject *b, int64_t *a_iterations, int64_t *b_iterations) {
   dr_subject *large = a->units >= b->units ? a : b, *small = large == a ? b : a;
   const double factor = large->units / small->units;
-  int64_t large_iterations, small_iterations;
+  int64_t large_iterations = 0, small_iterations = 0;
   if (factor != floor(factor)) return dr_bench_fail(a->bench, "the two subjects have no common amount of work");
   if (dr_calibrate(large, &large_iterations) != 0 || dr_calibrate(small, &small_iterations) != 0) return -1;
   const double needed = ceil((double)small_iterations / factor);
@@ -73,7 +73,7 @@ static int calibrate_pair(dr_subject *a, dr_subject *b, int64_t *a_iterations, i
 }
 
 int dr_measure_ratio(dr_subject *a, dr_subject *b, bool same_bytes, dr_samples *samples) {
-  int64_t a_iterations, b_iterations;
+  int64_t a_iterations = 0, b_iterations = 0;
   if (calibrate_pair(a, b, &a_iterations, &b_iterations) != 0) return -1;
   uint64_t a_first = 0, b_first = 0;
   samples->count = 0;
@@ -106,7 +106,7 @@ int dr_bench_once_body(dr_subject *subject) { return subject->type->run(subject,
 
 int dr_run_once(dr_subject *subject) {
   /* Once to warm up: what is made on first use is not part of the count. */
-  uint64_t digest;
+  uint64_t digest = 0;
   if (subject->type->restore(subject) != 0 || subject->type->run(subject, 1) != 0) return -1;
   if (subject->type->restore(subject) != 0 || dr_bench_once_body(subject) != 0) return -1;
   return subject->type->result(subject, &digest);

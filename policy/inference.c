@@ -75,7 +75,7 @@ static void plan_tiles(dr_inference *self) {
       const double seconds = tile_seconds(self, tile) + best[left];
       if (seconds < best[rows]) {
         best[rows] = seconds;
-        self->next_tile[rows] = (int8_t)tile;
+        self->next_tile[rows] = (uint8_t)tile;
       }
     }
   }

@@ -21,7 +21,7 @@ typedef struct dr_inference {
   dr_matmul_set *wide;                     /* NULL = every layer is narrow */
   int32_t shape[2][DROVER_MLP_MAX_LAYERS]; /* index into `wide`, -1 = narrow */
   bool has_wide[2];                        /* whether a chain has a wide layer */
-  int8_t next_tile[DR_MAX_TILE + 1];       /* for this many rows, the tile to begin with */
+  uint8_t next_tile[DR_MAX_TILE + 1];      /* for this many rows, the tile to begin with */
 } dr_inference;
 
 /* One version of the weights: immutable, shared; references are counted by its owner. */

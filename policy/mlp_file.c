@@ -11,23 +11,25 @@
 static const char file_format[] = "drover-mlp-1";
 enum { MAX_TENSORS = 4 * DROVER_MLP_MAX_LAYERS + 1, NAME_BYTES = 32 };
 
-/* A tensor of the file that must be there, float32, with this many dimensions. */
-static drover_status find_tensor(const dr_safetensors *file, const char *name, int32_t rank, const dr_tensor **out) {
+/* A tensor of the file that must be there, float32, with this many dimensions. NULL, with a message, if it is not. */
+static const dr_tensor *find_tensor(const dr_safetensors *file, const char *name, int32_t rank) {
   const char *path = dr_safetensors_path(file);
   const dr_tensor *tensor = dr_safetensors_find(file, name);
-  if (!tensor) return dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s' is missing", path, name);
-  if (tensor->dtype != DR_DTYPE_F32)
-    return dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s' must be F32, it is %s", path, name,
-                   dr_dtype_name(tensor->dtype));
-  if (tensor->rank != rank)
-    return dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s' must have %d dimensions, it has %d", path, name, (int)rank,
-                   (int)tensor->rank);
-  for (int32_t i = 0; i < rank; i++)
-    if (tensor->shape[i] < 1 || tensor->shape[i] > DROVER_MLP_MAX_WIDTH)
-      return dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s': dimension %d must be 1..%d, it is %llu", path, name, (int)i,
-                     DROVER_MLP_MAX_WIDTH, (unsigned long long)tensor->shape[i]);
-  *out = tensor;
-  return DROVER_OK;
+  if (!tensor) {
+    dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s' is missing", path, name);
+  } else if (tensor->dtype != DR_DTYPE_F32) {
+    dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s' must be F32, it is %s", path, name, dr_dtype_name(tensor->dtype));
+  } else if (tensor->rank != rank) {
+    dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s' must have %d dimensions, it has %d", path, name, (int)rank,
+            (int)tensor->rank);
+  } else {
+    int32_t i = 0;
+    while (i < rank && tensor->shape[i] >= 1 && tensor->shape[i] <= DROVER_MLP_MAX_WIDTH) i++;
+    if (i == rank) return tensor;
+    dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s': dimension %d must be 1..%d, it is %llu", path, name, (int)i,
+            DROVER_MLP_MAX_WIDTH, (unsigned long long)tensor->shape[i]);
+  }
+  return NULL;
 }
 
 static drover_status read_choice(const dr_safetensors *file, const char *key, const char *(*name_of)(int), int *out) {
@@ -74,9 +76,8 @@ static drover_status read_widths(const dr_safetensors *file, drover_mlp_options 
     if (i == DROVER_MLP_MAX_LAYERS)
       return dr_fail(DROVER_ERROR_FORMAT, "%s: it has more than %d layers", dr_safetensors_path(file),
                      DROVER_MLP_MAX_LAYERS);
-    const dr_tensor *tensor = NULL;
-    const drover_status status = find_tensor(file, name, 2, &tensor);
-    if (status) return status;
+    const dr_tensor *tensor = find_tensor(file, name, 2);
+    if (!tensor) return DROVER_ERROR_FORMAT;
     if (i == 0) options->observation_size = (int32_t)tensor->shape[1];
     if (i > 0) options->hidden[i - 1] = options->num_outputs;
     options->num_outputs = (int32_t)tensor->shape[0];
@@ -119,9 +120,8 @@ static int32_t list_tensors(const dr_mlp *mlp, const float *flat, char names[][N
 /* One tensor of the file into its place; its shape must be the wanted one and its numbers finite. */
 static drover_status read_tensor(const dr_safetensors *file, const dr_tensor *wanted, float *to) {
   const char *path = dr_safetensors_path(file);
-  const dr_tensor *tensor = NULL;
-  const drover_status status = find_tensor(file, wanted->name, wanted->rank, &tensor);
-  if (status) return status;
+  const dr_tensor *tensor = find_tensor(file, wanted->name, wanted->rank);
+  if (!tensor) return DROVER_ERROR_FORMAT;
   size_t count = 1;
   for (int32_t i = 0; i < wanted->rank; i++) {
     if (tensor->shape[i] != wanted->shape[i])

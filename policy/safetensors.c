@@ -306,24 +306,22 @@ static char *format_header(const dr_metadata *metadata, int32_t num_metadata, co
     json_t *shape = json_array();
     for (int32_t j = 0; j < order[i]->rank; j++)
       ok = json_array_append_new(shape, json_integer((json_int_t)order[i]->shape[j])) == 0 && ok;
+    const json_int_t begin = (json_int_t)at, end = begin + (json_int_t)bytes;
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[order[i]->dtype].name, "shape", shape,
-                              "data_offsets", (json_int_t)at, (json_int_t)(at + bytes));
+                              "data_offsets", begin, end);
     ok = json_object_set_new(header, order[i]->name, entry) == 0 && ok;
     at += bytes;
   }
-  char *text = ok ? json_dumps(header, JSON_COMPACT) : NULL;
-  json_decref(header);
-  if (!text) return NULL;
-  const size_t used = strlen(text), padded = (used + 7) / 8 * 8;
-  char *out = malloc(PREFIX_BYTES + padded);
+  const size_t used = ok ? json_dumpb(header, NULL, 0, JSON_COMPACT) : 0;
+  const uint64_t padded = (used + 7) / 8 * 8;
+  char *out = used ? malloc(PREFIX_BYTES + padded) : NULL;
   if (out) {
-    const uint64_t header_bytes = padded;
-    memcpy(out, &header_bytes, PREFIX_BYTES);
-    memcpy(out + PREFIX_BYTES, text, used);
-    memset(out + PREFIX_BYTES + used, ' ', padded - used);
+    memcpy(out, &padded, PREFIX_BYTES);
+    memset(out + PREFIX_BYTES, ' ', padded);
+    json_dumpb(header, out + PREFIX_BYTES, used, JSON_COMPACT);
     *length = PREFIX_BYTES + padded;
   }
-  free(text);
+  json_decref(header);
   return out;
 }
 
@@ -387,7 +385,7 @@ drover_status dr_safetensors_write(const char *path, const dr_metadata *metadata
   drover_status status = check_tensors(path, tensors, num_tensors);
   if (status) return status;
   /* Wide elements first, so that every tensor is aligned in the file. */
-  const dr_tensor **order = calloc((size_t)num_tensors + 1, sizeof *order);
+  const dr_tensor **order = calloc((size_t)num_tensors + 1, sizeof(void *));
   const size_t name_bytes = strlen(path) + 64;
   char *temporary = malloc(name_bytes), *header = NULL;
   if (!order || !temporary) {

@@ -24,11 +24,11 @@ static drover_status value_rows(void *object, dr_worker *worker, int32_t first, 
 }
 
 static drover_status bootstrap(drover_rollout *r) {
-  memset(r->final_values, 0, (size_t)r->view.num_episodes * sizeof(float));
+  if (r->view.num_episodes > 0) memset(r->final_values, 0, (size_t)r->view.num_episodes * sizeof(float));
   if (r->num_bootstrap == 0) return DROVER_OK;
   const dr_phase phase = {
       .kind = DR_KIND_INFER, .multiple = dr_policy_row_multiple(r->policy), .cost = DR_COST_VALUE, .rows = value_rows};
-  const dr_program program = {.phases = &phase, .num_phases = 1};
+  const dr_program program = {.phases = &phase, .num_phases = 1, .uncancellable = true};
   dr_run run;
   const int32_t num_workers = r->batch->runtime->num_workers;
   const int32_t shard = dr_auto_shard((int32_t)r->num_bootstrap, num_workers, DR_BLOCK_ROWS);
@@ -77,7 +77,7 @@ static drover_status advantages(drover_rollout *r) {
   for (int64_t i = 0; i < v->num_episodes; i++)
     v->advantages[(size_t)v->episodes[i].step * (size_t)v->num_envs + (size_t)v->episodes[i].env] = r->final_values[i];
   const dr_phase phase = {.kind = DR_KIND_OTHER, .multiple = 16, .cost = DR_COST_ADVANTAGE, .rows = advantage_rows};
-  const dr_program program = {.phases = &phase, .num_phases = 1};
+  const dr_program program = {.phases = &phase, .num_phases = 1, .uncancellable = true};
   return dr_run_execute(&r->run, &program, r, 0, 1, dr_batch_better_alone(r->batch, &r->run, DR_COST_ADVANTAGE), NULL);
 }
 

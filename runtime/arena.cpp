@@ -10,7 +10,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <set>
 
 #include "runtime/error.h"
 
@@ -23,8 +25,8 @@ static inline void __tsan_release(void *) {}
 #endif
 
 struct dr_arena {
-  std::unique_ptr<tbb::global_control> limit;
   tbb::task_arena arena;
+  int32_t num_workers;
 };
 
 namespace {
@@ -41,16 +43,53 @@ drover_status failed(const char *what) noexcept {
   }
 }
 
+/* oneTBB's limit is process-wide, and of several global_controls the smallest counts: so all arenas share one, for the
+ * largest of them, and only while that exceeds what oneTBB would give by itself. */
+class shared_limit {
+ public:
+  void add(int32_t num_workers) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    requests_.insert(num_workers);
+    apply();
+  }
+  void remove(int32_t num_workers) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    requests_.erase(requests_.find(num_workers));
+    apply();
+  }
+
+ private:
+  void apply() {
+    const int32_t most = requests_.empty() ? 0 : *requests_.rbegin();
+    if (most <= tbb::info::default_concurrency()) {
+      control_.reset();
+      current_ = 0;
+    } else if (most != current_) {
+      control_.reset(); /* first: a smaller one beside it would count */
+      control_.reset(new tbb::global_control(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(most)));
+      current_ = most;
+    }
+  }
+  std::mutex lock_;
+  std::multiset<int32_t> requests_;
+  std::unique_ptr<tbb::global_control> control_;
+  int32_t current_ = 0;
+};
+
+/* Never destroyed: arenas may be destroyed while the process ends. */
+shared_limit &limit() {
+  static shared_limit *const made = new shared_limit;
+  return *made;
+}
+
 }  // namespace
 
 extern "C" drover_status dr_arena_create(dr_arena **out, int32_t num_workers) {
   try {
     std::unique_ptr<dr_arena> made(new dr_arena);
-    const auto limit = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-    if (static_cast<std::size_t>(num_workers) > limit)
-      made->limit.reset(
-          new tbb::global_control(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(num_workers)));
+    made->num_workers = num_workers;
     made->arena.initialize(num_workers, 1);
+    limit().add(num_workers);
     *out = made.release();
     return DROVER_OK;
   } catch (...) {
@@ -58,7 +97,15 @@ extern "C" drover_status dr_arena_create(dr_arena **out, int32_t num_workers) {
   }
 }
 
-extern "C" void dr_arena_destroy(dr_arena *arena) { delete arena; }
+extern "C" void dr_arena_destroy(dr_arena *arena) {
+  try {
+    const int32_t num_workers = arena->num_workers;
+    delete arena;
+    limit().remove(num_workers);
+  } catch (...) {
+    failed("destroy");
+  }
+}
 
 extern "C" drover_status dr_arena_execute(dr_arena *arena, dr_arena_fn fn, void *arg) {
   try {

@@ -95,38 +95,67 @@ static drover_status check_type(const drover_env_type *type) {
   if (type->size != sizeof *type)
     return dr_fail(DROVER_ERROR_ENV, "env type: its table has %u bytes, expected %zu: rebuild it with this library's headers",
                    type->size, sizeof *type);
-  if (!type->name || !type->open || !type->reset || !type->step)
-    return dr_fail(DROVER_ERROR_ENV, "env type %s: name, open, reset and step must not be NULL", type->name ? type->name : "(unnamed)");
+  if (!type->name || !type->name[0] || strlen(type->name) > 63)
+    return dr_fail(DROVER_ERROR_ENV, "env type: its name must have 1..63 characters");
+  if (!type->open || !type->reset || !type->step)
+    return dr_fail(DROVER_ERROR_ENV, "env type %s: open, reset and step must not be NULL", type->name);
+  return DROVER_OK;
+}
+
+/* One rule of a spec: what must hold, what to say if not, and the number that was found. */
+#define SPEC_RULE(holds, rule, found)                                                                                \
+  if (!(holds))                                                                                                      \
+  return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: " rule ", got %lld", type->name, (long long)(found))
+
+static drover_status check_names(const drover_env_type *type, const char *const *names, int32_t count, const char *what) {
+  for (int32_t i = 0; i < count; i++)
+    if (!names || !names[i] || !names[i][0])
+      return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: %s[%d] has no name", type->name, what, (int)i);
+  return DROVER_OK;
+}
+
+static drover_status check_action_spec(const drover_env_type *type, const drover_env_spec *s) {
+  const bool discrete = s->action_kind == DROVER_ACTION_DISCRETE;
+  SPEC_RULE(discrete || s->action_kind == DROVER_ACTION_CONTINUOUS, "action_kind must be 0 (discrete) or 1 (continuous)",
+            s->action_kind);
+  SPEC_RULE(s->action_size >= 1 && s->action_size <= 65536, "action_size must be 1..65536", s->action_size);
+  SPEC_RULE(!discrete || s->action_size == 1, "a discrete action has action_size 1", s->action_size);
+  SPEC_RULE(!discrete || s->num_actions >= 1, "num_actions must be 1 or more", s->num_actions);
+  if (discrete) return DROVER_OK;
+  SPEC_RULE(s->action_low && s->action_high, "continuous actions need action_low and action_high", 0);
+  for (int32_t a = 0; a < s->action_size; a++)
+    if (!(s->action_low[a] <= s->action_high[a]) || s->action_low[a] == INFINITY || s->action_high[a] == -INFINITY)
+      return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: action %d has bounds %g..%g", type->name, (int)a,
+                     (double)s->action_low[a], (double)s->action_high[a]);
   return DROVER_OK;
 }
 
 static drover_status check_spec(const drover_env_type *type, drover_env_spec *s) {
   if (s->state_align == 0) s->state_align = s->state_size % 16 == 0 ? 16 : s->state_size % 8 == 0 ? 8 : 1;
-  const char *wrong = NULL;
-  const bool discrete = s->action_kind == DROVER_ACTION_DISCRETE;
-  if (s->observation_size < 1 || s->observation_size > 1048576) wrong = "observation_size must be 1..1048576";
-  if (s->action_kind != DROVER_ACTION_DISCRETE && s->action_kind != DROVER_ACTION_CONTINUOUS) wrong = "action_kind is unknown";
-  if (s->action_size < 1 || s->action_size > 65536) wrong = "action_size must be 1..65536";
-  if (discrete && (s->action_size != 1 || s->num_actions < 1)) wrong = "a discrete action has action_size 1 and num_actions >= 1";
-  if (!discrete && (!s->action_low || !s->action_high)) wrong = "continuous actions need action_low and action_high";
-  if (s->max_episode_steps < 0) wrong = "max_episode_steps must be 0 (none) or more";
-  if (s->state_size > ((size_t)1 << 32)) wrong = "state_size is over 4 GiB";
-  if (s->state_align > 64 || (s->state_align & (s->state_align - 1)) || s->state_size % s->state_align)
-    wrong = "state_align must be a power of two up to 64 that divides state_size";
-  if (s->num_infos < 0 || s->num_infos > 4096 || (s->num_infos > 0 && !s->info_names)) wrong = "num_infos and info_names do not fit";
-  if (s->num_params < 0 || s->num_params > 4096 || (s->num_params > 0 && (!s->param_names || !type->set_param)))
-    wrong = "num_params, param_names and set_param do not fit";
-  if (s->save_size > 0 && (!type->save || !type->load)) wrong = "save_size is set but save or load is missing";
-  if (!wrong && !discrete)
-    for (int32_t i = 0; i < s->action_size; i++)
-      if (!(s->action_low[i] <= s->action_high[i])) wrong = "action_low must not exceed action_high";
-  return wrong ? dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: %s", type->name, wrong) : DROVER_OK;
+  SPEC_RULE(s->observation_size >= 1 && s->observation_size <= 1048576, "observation_size must be 1..1048576",
+            s->observation_size);
+  SPEC_RULE(s->max_episode_steps >= 0, "max_episode_steps must be 0 (none) or more", s->max_episode_steps);
+  SPEC_RULE(s->state_size <= (size_t)1 << 32, "state_size must be 4 GiB at most", s->state_size);
+  SPEC_RULE(s->state_align <= 64 && (s->state_align & (s->state_align - 1)) == 0 && s->state_size % s->state_align == 0,
+            "state_align must be a power of two up to 64 that divides state_size", s->state_align);
+  SPEC_RULE(s->lanes >= 0 && s->lanes <= 1024, "lanes must be 0..1024", s->lanes);
+  SPEC_RULE(s->num_infos >= 0 && s->num_infos <= 4096, "num_infos must be 0..4096", s->num_infos);
+  SPEC_RULE(s->num_params >= 0 && s->num_params <= 4096, "num_params must be 0..4096", s->num_params);
+  SPEC_RULE(s->num_params == 0 || type->set_param, "parameters need set_param, which is NULL; num_params must be 0", s->num_params);
+  SPEC_RULE(s->save_size == 0 || (type->save && type->load), "save_size needs save and load, which are NULL", s->save_size);
+  drover_status status = check_names(type, s->info_names, s->num_infos, "info_names");
+  if (status == DROVER_OK) status = check_names(type, s->param_names, s->num_params, "param_names");
+  return status == DROVER_OK ? check_action_spec(type, s) : status;
 }
+#undef SPEC_RULE
 
 static drover_status open_type(drover_batch *batch) {
   char message[DR_MESSAGE_BYTES] = "";
   batch->spec.size = sizeof batch->spec;
-  if (batch->type->open(&batch->options.args, &batch->spec, &batch->shared, message, sizeof message) != 0) {
+  const dr_float_mode mode = dr_float_mode_enter();
+  const int failed = batch->type->open(&batch->options.args, &batch->spec, &batch->shared, message, sizeof message);
+  dr_float_mode_leave(mode);
+  if (failed) {
     batch->shared = NULL;
     batch->type = NULL; /* nothing to close */
     message[sizeof message - 1] = '\0';
@@ -137,9 +166,12 @@ static drover_status open_type(drover_batch *batch) {
 
 /* ---- Resetting ----------------------------------------------------------------------------------------------- */
 
+/* The first time: zero the state (which touches its memory first, on the worker that will step it) and create. */
 static drover_status create_env(drover_batch *batch, int32_t e) {
-  if (batch->created[e] || !batch->type->create) return DROVER_OK;
-  if (batch->type->create(batch->shared, batch->states + (size_t)e * batch->spec.state_size, e) != 0)
+  if (batch->created[e]) return DROVER_OK;
+  unsigned char *state = batch->states + (size_t)e * batch->spec.state_size;
+  memset(state, 0, batch->spec.state_size);
+  if (batch->type->create && batch->type->create(batch->shared, state, e) != 0)
     return dr_fail(DROVER_ERROR_ENV, "%s: env %d could not be created", batch->type->name, (int)e);
   batch->created[e] = 1;
   return DROVER_OK;
@@ -170,7 +202,7 @@ static drover_status reset_rows(void *object, dr_worker *worker, int32_t first, 
 }
 
 static const dr_phase reset_phase = {.kind = DR_KIND_OTHER, .cost = DR_COST_RESET, .rows = reset_rows};
-static const dr_program reset_program = {.phases = &reset_phase, .num_phases = 1};
+static const dr_program reset_program = {.phases = &reset_phase, .num_phases = 1, .uncancellable = true};
 
 bool dr_batch_better_alone(const drover_batch *batch, const dr_run *run, int32_t cost) {
   const double row_ns = dr_run_row_ns(run, cost);
@@ -181,7 +213,10 @@ static drover_status reset_all(drover_batch *batch, uint64_t seed) {
   batch->seed = seed;
   atomic_store_explicit(&batch->num_faults, 0, memory_order_relaxed);
   dr_runtime_begin_call(batch->runtime);
-  return dr_run_execute(&batch->run, &reset_program, batch, 0, 1, dr_batch_better_alone(batch, &batch->run, DR_COST_RESET), NULL);
+  const bool alone = dr_batch_better_alone(batch, &batch->run, DR_COST_RESET);
+  const drover_status status = dr_run_execute(&batch->run, &reset_program, batch, 0, 1, alone, NULL);
+  dr_runtime_end_call(batch->runtime);
+  return status;
 }
 
 drover_status drover_batch_reset(drover_batch *batch, uint64_t seed) {
@@ -197,8 +232,10 @@ drover_status drover_batch_reset_some(drover_batch *batch, const uint8_t *mask) 
   if (status != DROVER_OK) return status;
   if (!mask) status = dr_fail(DROVER_ERROR_ARGUMENT, "batch reset_some: mask must not be NULL; it has a byte for each of %d envs",
                               (int)batch->num_envs);
+  const dr_float_mode mode = dr_float_mode_enter();
   for (int32_t e = 0; e < batch->num_envs && status == DROVER_OK; e++)
     if (mask[e]) status = dr_batch_begin_episode(batch, e, batch->observations + (size_t)e * (size_t)batch->spec.observation_size);
+  dr_float_mode_leave(mode);
   dr_batch_leave(batch);
   return status;
 }
@@ -216,7 +253,7 @@ int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple) {
 static drover_status allocate(drover_batch *batch) {
   const size_t n = (size_t)batch->num_envs, width = (size_t)batch->spec.observation_size;
   const size_t workers = (size_t)batch->runtime->num_workers;
-  batch->states = dr_slab_zalloc(n, batch->spec.state_size);
+  batch->states = dr_slab_alloc(n, batch->spec.state_size);
   batch->created = dr_slab_zalloc(n, 1);
   batch->lifetime_steps = dr_slab_alloc(n, sizeof *batch->lifetime_steps);
   batch->episode_numbers = dr_slab_alloc(n, sizeof *batch->episode_numbers);
@@ -249,7 +286,7 @@ static void free_batch(drover_batch *batch) {
   dr_exchange_destroy(batch);
   if (batch->type && batch->type->destroy && batch->created)
     for (int32_t e = 0; e < batch->num_envs; e++)
-      if (batch->created[e] || !batch->type->create)
+      if (batch->created[e])
         batch->type->destroy(batch->shared, batch->states + (size_t)e * batch->spec.state_size);
   if (batch->type && batch->type->close) batch->type->close(batch->shared);
   dr_run_free(&batch->run);
@@ -328,6 +365,8 @@ drover_status dr_batch_enter(drover_batch *batch, const char *what, bool in_flig
   drover_status status = dr_handle_check(batch, DR_HANDLE_BATCH, what);
   if (status == DROVER_OK) status = dr_runtime_check(batch->runtime, what);
   if (status != DROVER_OK) return status;
+  if (dr_worker_in_task())
+    return dr_fail(DROVER_ERROR_STATE, "%s: called from inside an env or policy function; those must not call the runtime", what);
   /* acquire/release of `busy`: calls from different threads, one after the other, see each other's rows. */
   if (atomic_exchange_explicit(&batch->busy, 1, memory_order_acquire) != 0)
     return dr_fail(DROVER_ERROR_STATE, "%s: another call on this batch is in progress; calls on one batch must not overlap", what);
@@ -372,7 +411,8 @@ drover_status drover_batch_get_view(drover_batch *batch, drover_batch_view *out)
 }
 
 drover_status drover_batch_get_sizes(drover_batch *batch, int32_t *shard, int32_t *chunk) {
-  const drover_status status = dr_handle_check(batch, DR_HANDLE_BATCH, "batch get_sizes");
+  drover_status status = dr_handle_check(batch, DR_HANDLE_BATCH, "batch get_sizes");
+  if (status == DROVER_OK) status = dr_runtime_check_fork(batch->runtime, "batch get_sizes");
   if (status != DROVER_OK) return status;
   if (shard) *shard = batch->shard;
   if (chunk) *chunk = batch->options.chunk;
@@ -401,7 +441,9 @@ static drover_status set_param(drover_batch *batch, const char *name, const uint
 drover_status drover_batch_set_param(drover_batch *batch, const char *name, const uint8_t *mask, float value) {
   drover_status status = dr_batch_enter(batch, "batch set_param", false);
   if (status != DROVER_OK) return status;
+  const dr_float_mode mode = dr_float_mode_enter();
   status = set_param(batch, name, mask, value);
+  dr_float_mode_leave(mode);
   dr_batch_leave(batch);
   return status;
 }

@@ -20,6 +20,7 @@
 typedef struct dr_chain {
   alignas(DR_LINE_BYTES) _Atomic uint64_t claim;
   _Atomic int32_t pending;
+  _Atomic int32_t steps_done; /* in this run; for progress, relaxed */
   /* Plain fields: written by the owner only, while no phase is open. */
   int32_t first_row;
   int32_t num_rows;

@@ -1,5 +1,7 @@
 /* checkpoint.c: a batch's whole state as bytes, so that a restored one goes on bit for bit. */
+#define XXH_INLINE_ALL
 #include <drover/batch.h>
+#include <xxhash.h>
 
 #include "runtime/batch.h"
 #include "runtime/error.h"
@@ -11,11 +13,13 @@ typedef struct header {
   uint64_t seed;
   int64_t num_faults;
   uint64_t save_size;
+  uint64_t args_hash; /* XXH3 of the env's arguments */
+  uint64_t hash;      /* XXH3 of everything after the header */
   int32_t num_envs;
   int32_t observation_size;
-} header;
+} header; /* no padding: 8-byte members, then two of 4 */
 
-static const char magic[8] = "DRVRBAT1";
+static const char magic[8] = {'D', 'R', 'V', 'R', 'B', 'A', 'T', '1'};
 
 /* The arrays that go with the env states, in their order in the file. */
 typedef struct part {
@@ -23,15 +27,23 @@ typedef struct part {
   size_t bytes;
 } part;
 
-enum { NUM_PARTS = 7 };
+enum { NUM_PARTS = 14 };
 
 static void list_parts(const drover_batch *b, part parts[NUM_PARTS]) {
   const size_t n = (size_t)b->num_envs;
   const part all[NUM_PARTS] = {
       {b->lifetime_steps, n * sizeof *b->lifetime_steps},   {b->episode_numbers, n * sizeof *b->episode_numbers},
       {b->running_returns, n * sizeof *b->running_returns}, {b->running_lengths, n * sizeof *b->running_lengths},
-      {b->special, n},                                      {b->observations, n * (size_t)b->spec.observation_size * sizeof(float)},
-      {b->valid, n}};
+      {b->special, n},
+      {b->observations, n * (size_t)b->spec.observation_size * sizeof(float)},
+      {b->rewards, n * sizeof *b->rewards},
+      {b->terminated, n},
+      {b->truncated, n},
+      {b->valid, n},
+      {b->infos, b->infos ? n * (size_t)b->spec.num_infos * sizeof(float) : 0},
+      {b->final_observations, n * (size_t)b->spec.observation_size * sizeof(float)},
+      {b->finished_returns, n * sizeof *b->finished_returns},
+      {b->finished_lengths, n * sizeof *b->finished_lengths}};
   memcpy(parts, all, sizeof all);
 }
 
@@ -43,10 +55,20 @@ static size_t size_needed(const drover_batch *b) {
   return bytes;
 }
 
+static uint64_t hash_args(const drover_env_args *args) {
+  uint64_t hash = 0;
+  for (int32_t i = 0; i < args->count; i++) {
+    hash = XXH3_64bits_withSeed(args->items[i].key, strlen(args->items[i].key), hash);
+    hash = XXH3_64bits_withSeed(args->items[i].value, strlen(args->items[i].value), hash);
+  }
+  return hash;
+}
+
 static header make_header(const drover_batch *b) {
   header h = {.seed = b->seed,
               .num_faults = atomic_load_explicit(&b->num_faults, memory_order_relaxed),
               .save_size = b->spec.save_size,
+              .args_hash = hash_args(&b->options.args),
               .num_envs = b->num_envs,
               .observation_size = b->spec.observation_size};
   memcpy(h.magic, magic, sizeof h.magic);
@@ -66,15 +88,18 @@ static drover_status save(drover_batch *b, unsigned char *to, size_t *num_bytes)
   *num_bytes = needed;
   if (!to) return DROVER_OK;
   if (given < needed) return dr_fail(DROVER_ERROR_ARGUMENT, "batch save: %zu bytes are needed, got %zu", needed, given);
-  const header h = make_header(b);
-  memcpy(to, &h, sizeof h);
+  header h = make_header(b);
+  unsigned char *const beginning = to;
   to += sizeof h;
   part parts[NUM_PARTS];
   list_parts(b, parts);
-  for (int i = 0; i < NUM_PARTS; to += parts[i++].bytes) memcpy(to, parts[i].data, parts[i].bytes);
+  for (int i = 0; i < NUM_PARTS; to += parts[i++].bytes)
+    if (parts[i].bytes) memcpy(to, parts[i].data, parts[i].bytes);
   for (int32_t e = 0; e < b->num_envs; e++, to += b->spec.save_size)
     if (b->type->save(b->shared, b->states + (size_t)e * b->spec.state_size, to) != 0)
       return dr_fail(DROVER_ERROR_ENV, "batch save: env %d of %s could not be saved", (int)e, b->type->name);
+  h.hash = XXH3_64bits(beginning + sizeof h, needed - sizeof h);
+  memcpy(beginning, &h, sizeof h);
   return DROVER_OK;
 }
 
@@ -88,14 +113,12 @@ static drover_status check_bytes(const drover_batch *b, const unsigned char *fro
       h.observation_size != b->spec.observation_size)
     return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint is of %d envs of %s, the batch has %d of %s", (int)h.num_envs,
                    h.env, (int)b->num_envs, b->type->name);
+  if (h.args_hash != hash_args(&b->options.args))
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint was made with other arguments of %s", b->type->name);
   if (num_bytes != size_needed(b))
     return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes, expected %zu", num_bytes, size_needed(b));
-  const unsigned char *special = from + sizeof h;
-  part parts[NUM_PARTS];
-  list_parts(b, parts);
-  for (int i = 0; i < 4; i++) special += parts[i].bytes;
-  for (int32_t e = 0; e < b->num_envs; e++)
-    if (special[e] > DR_SPECIAL_FINISHED) return dr_fail(DROVER_ERROR_FORMAT, "batch load: the state of env %d is corrupt", (int)e);
+  if (h.hash != XXH3_64bits(from + sizeof h, num_bytes - sizeof h))
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint is corrupt: its checksum does not fit its contents");
   return DROVER_OK;
 }
 
@@ -110,7 +133,8 @@ static drover_status load(drover_batch *b, const unsigned char *from, size_t num
   list_parts(b, parts);
   b->seed = h.seed;
   atomic_store_explicit(&b->num_faults, h.num_faults, memory_order_relaxed);
-  for (int i = 0; i < NUM_PARTS; from += parts[i++].bytes) memcpy(parts[i].data, from, parts[i].bytes);
+  for (int i = 0; i < NUM_PARTS; from += parts[i++].bytes)
+    if (parts[i].bytes) memcpy(parts[i].data, from, parts[i].bytes);
   for (int32_t e = 0; e < b->num_envs; e++, from += b->spec.save_size)
     if (b->type->load(b->shared, b->states + (size_t)e * b->spec.state_size, from) != 0)
       return dr_fail(DROVER_ERROR_ENV, "batch load: env %d of %s could not be restored: reset the batch", (int)e, b->type->name);

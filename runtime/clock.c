@@ -19,6 +19,7 @@ static int has_invariant_tsc(void) {
 /* A pair of readings taken as close together as three tries can get them. */
 static void read_both(uint64_t *ns, uint64_t *ticks) {
   uint64_t best = UINT64_MAX;
+  *ns = *ticks = 0;
   for (int i = 0; i < 3; i++) {
     const uint64_t before = __rdtsc();
     const uint64_t now = dr_monotonic_ns();

@@ -54,8 +54,10 @@ drover_status drover_rollout_digest(drover_rollout *rollout, uint64_t *out) {
   add(state, v->advantages, rows * sizeof(float));
   add(state, v->returns, rows * sizeof(float));
   add_episodes(state, v);
-  add(state, v->final_observations, (size_t)v->num_episodes * width * sizeof(float));
-  add(state, v->final_values, (size_t)v->num_episodes * sizeof(float));
+  /* Without episodes these pointers depend on what the rollout held before. */
+  const bool any = v->num_episodes > 0;
+  add(state, any ? (const void *)v->final_observations : "", (size_t)v->num_episodes * width * sizeof(float));
+  add(state, any ? (const void *)v->final_values : "", (size_t)v->num_episodes * sizeof(float));
   *out = XXH3_64bits_digest(state);
   XXH3_freeState(state);
   return DROVER_OK;

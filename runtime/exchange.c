@@ -140,11 +140,15 @@ static void exchange_root(void *arg, uint64_t word, int32_t index) {
   for (bool more = true; more;) {
     atomic_fetch_add_explicit(&x->num_active, 1, memory_order_seq_cst);
     if (!atomic_load_explicit(&x->closed, memory_order_seq_cst)) {
-      dr_worker *worker = &x->batch->runtime->workers[index];
+      drover_runtime *runtime = x->batch->runtime;
+      dr_worker *worker = &runtime->workers[index];
       dr_entry entry;
+      /* Counted as a call, so that the statistics are not reset under it. */
+      atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_relaxed);
       dr_worker_enter(worker, &entry);
       while (step_some(x, worker)) continue;
       dr_worker_leave(worker, &entry);
+      dr_runtime_end_call(runtime);
     }
     atomic_fetch_sub_explicit(&x->num_roots, 1, memory_order_seq_cst);
     /* An env sent after the last look, by a caller that still counted this root: look again, as a new root. */
@@ -221,6 +225,7 @@ drover_status drover_batch_send(drover_batch *batch, int32_t count, const int32_
     /* publishes the ids and their actions to whoever takes them; seq_cst: see exchange_root */
     atomic_store_explicit(&x->sent_tail, tail, memory_order_seq_cst);
     call_workers(x, count);
+    dr_runtime_end_call(batch->runtime);
   }
   dr_batch_leave(batch);
   return status;
@@ -242,6 +247,10 @@ static int32_t take_ready(dr_exchange *x, int32_t most, int32_t *ids) {
   x->num_in_flight -= count;
   atomic_fetch_sub_explicit(&x->num_ready, count, memory_order_relaxed);
   return count;
+}
+
+static bool cancelled(const dr_exchange *x) {
+  return atomic_load_explicit(&x->batch->runtime->cancelled, memory_order_relaxed) != 0;
 }
 
 static bool enough(dr_exchange *x, int32_t wanted) {
@@ -271,27 +280,32 @@ static bool passed(const struct timespec *limit) {
 /* The caller steps sent envs as worker 0 until enough are ready, unless another caller is worker 0. */
 static void step_as_caller(dr_exchange *x, int32_t wanted, const struct timespec *limit) {
   drover_runtime *runtime = x->batch->runtime;
-  if (runtime->num_workers == 1)
-    pthread_mutex_lock(&runtime->caller_lock);
-  else if (pthread_mutex_trylock(&runtime->caller_lock) != 0)
-    return;
+  int busy = pthread_mutex_trylock(&runtime->caller_lock);
+  if (busy && runtime->num_workers == 1)
+    busy = limit ? pthread_mutex_clocklock(&runtime->caller_lock, CLOCK_MONOTONIC, limit)
+                 : pthread_mutex_lock(&runtime->caller_lock);
+  if (busy) return;
   dr_entry entry;
   dr_worker_enter(&runtime->workers[0], &entry);
-  while (!enough(x, wanted) && !(limit && passed(limit)) && step_some(x, &runtime->workers[0])) continue;
+  /* At least one take, so that a caller who only polls gets on with one worker too. */
+  while (!enough(x, wanted) && step_some(x, &runtime->workers[0]) && !(limit && passed(limit)) && !cancelled(x)) continue;
   dr_worker_leave(&runtime->workers[0], &entry);
   pthread_mutex_unlock(&runtime->caller_lock);
 }
 
-/* Sleep until enough are ready; false if the limit passed first. */
+/* Sleep until enough are ready; false if the limit passed or the runtime was cancelled first. A cancellation wakes
+ * nobody (it may come from a signal handler), so look every 20 ms. */
 static bool sleep_until_ready(dr_exchange *x, int32_t wanted, const struct timespec *limit) {
-  bool in_time = true;
   pthread_mutex_lock(&x->lock);
   atomic_store_explicit(&x->num_wanted, wanted, memory_order_seq_cst);
-  while (!enough(x, wanted) && in_time)
-    in_time = (limit ? pthread_cond_timedwait(&x->changed, &x->lock, limit) : pthread_cond_wait(&x->changed, &x->lock)) != ETIMEDOUT;
+  while (!enough(x, wanted) && !(limit && passed(limit)) && !cancelled(x)) {
+    struct timespec until = time_limit(0.02);
+    if (limit && (limit->tv_sec < until.tv_sec || (limit->tv_sec == until.tv_sec && limit->tv_nsec < until.tv_nsec))) until = *limit;
+    pthread_cond_timedwait(&x->changed, &x->lock, &until);
+  }
   atomic_store_explicit(&x->num_wanted, 0, memory_order_relaxed);
   pthread_mutex_unlock(&x->lock);
-  return in_time || enough(x, wanted);
+  return enough(x, wanted);
 }
 
 static drover_status recv(dr_exchange *x, int32_t count, double timeout_s, int32_t *env_ids, int32_t *num_ready) {
@@ -299,7 +313,7 @@ static drover_status recv(dr_exchange *x, int32_t count, double timeout_s, int32
   struct timespec limit;
   if (timeout_s >= 0) limit = time_limit(timeout_s);
   const struct timespec *until = timeout_s >= 0 ? &limit : NULL;
-  step_as_caller(x, wanted, until);
+  if (!enough(x, wanted)) step_as_caller(x, wanted, until);
   const bool in_time = enough(x, wanted) || sleep_until_ready(x, wanted, until);
   /* A worker counts its envs ready after it has filled their cells, but an earlier reservation may not be filled yet:
    * its worker is between the two, so this is short. */
@@ -314,10 +328,10 @@ static drover_status recv(dr_exchange *x, int32_t count, double timeout_s, int32
   if (status != DROVER_OK) dr_fail_with(status, x->message);
   x->status = DROVER_OK;
   pthread_mutex_unlock(&x->lock);
-  if (status != DROVER_OK) return status;
-  return in_time ? DROVER_OK
-                 : dr_fail(DROVER_ERROR_TIMEOUT, "batch recv: %d of %d envs were ready when %g s had passed", (int)got, (int)wanted,
-                           timeout_s);
+  if (status != DROVER_OK || in_time) return status;
+  if (cancelled(x)) return dr_fail(DROVER_ERROR_CANCELLED, "batch recv: cancelled with %d of %d envs ready", (int)got, (int)wanted);
+  return dr_fail(DROVER_ERROR_TIMEOUT, "batch recv: %d of %d envs were ready when %g s had passed", (int)got, (int)wanted,
+                 timeout_s);
 }
 
 drover_status drover_batch_recv(drover_batch *batch, int32_t count, double timeout_s, int32_t *env_ids, int32_t *num_ready) {
@@ -328,8 +342,11 @@ drover_status drover_batch_recv(drover_batch *batch, int32_t count, double timeo
     status = dr_fail(DROVER_ERROR_ARGUMENT, "batch recv: count must be 1 or more, with env_ids and num_ready, got %d", (int)count);
   else if (!dr_exchange_in_flight(batch))
     status = dr_fail(DROVER_ERROR_STATE, "batch recv: no env is in flight; send some first");
-  else
+  else {
+    dr_runtime_begin_call(batch->runtime);
     status = recv(batch->exchange, count, timeout_s, env_ids, num_ready);
+    dr_runtime_end_call(batch->runtime);
+  }
   dr_batch_leave(batch);
   return status;
 }

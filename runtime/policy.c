@@ -26,6 +26,7 @@ static drover_status check_spec(const drover_policy_type *type, const drover_pol
   if (s->action_kind == DROVER_ACTION_DISCRETE && (s->action_size != 1 || s->num_actions < 1))
     wrong = "a discrete action has action_size 1 and num_actions >= 1";
   if (s->has_values && !type->value) wrong = "has_values is set but `value` is NULL";
+  if (s->action_kind != DROVER_ACTION_DISCRETE && s->action_kind != DROVER_ACTION_CONTINUOUS) wrong = "action_kind is unknown";
   if (s->num_tiles < 0 || s->num_tiles > 8) wrong = "num_tiles must be 0..8";
   return wrong ? dr_fail(DROVER_ERROR_POLICY, "policy %s: its spec is wrong: %s", type->name, wrong) : DROVER_OK;
 }
@@ -91,7 +92,8 @@ drover_status drover_policy_destroy(drover_policy *policy) {
 }
 
 drover_status drover_policy_get_spec(drover_policy *policy, drover_policy_spec *out) {
-  const drover_status status = dr_handle_check(policy, DR_HANDLE_POLICY, "policy get_spec");
+  drover_status status = dr_handle_check(policy, DR_HANDLE_POLICY, "policy get_spec");
+  if (status == DROVER_OK) status = dr_runtime_check_fork(policy->runtime, "policy get_spec");
   if (status != DROVER_OK) return status;
   if (!out) return dr_fail(DROVER_ERROR_ARGUMENT, "policy get_spec: out must not be NULL");
   *out = policy->spec;
@@ -198,6 +200,7 @@ static drover_status act_on_batch(acting *a) {
   const bool alone = dr_batch_better_alone(batch, &batch->run, DR_COST_INFER);
   const drover_status acted = dr_run_execute(&batch->run, &program, a, 0, 1, alone, NULL);
   dr_policy_release(a->policy, a->version);
+  dr_runtime_end_call(batch->runtime);
   return acted;
 }
 

@@ -2,8 +2,10 @@
 #include "runtime/rollout.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/clock.h"
 #include "runtime/error.h"
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
@@ -122,13 +124,22 @@ static drover_status begin_rows(void *object, dr_worker *worker, int32_t first, 
   return DROVER_OK;
 }
 
-/* Hand the last observations back to the batch, and value them. */
-static drover_status end_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t next_step) {
+/* Hand the last observations back to the batch. */
+static drover_status hand_back_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t next_step) {
+  (void)worker;
   const drover_rollout *r = object;
   const size_t width = (size_t)r->view.observation_size;
   const size_t row = (size_t)next_step * (size_t)r->view.num_envs + (size_t)first;
+  memcpy(r->batch->observations + (size_t)first * width, r->view.observations + row * width, (size_t)count * width * sizeof(float));
+  return DROVER_OK;
+}
+
+/* Value the observations of a row. */
+static drover_status value_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step) {
+  const drover_rollout *r = object;
+  const size_t width = (size_t)r->view.observation_size;
+  const size_t row = (size_t)step * (size_t)r->view.num_envs + (size_t)first;
   const float *last = r->view.observations + row * width;
-  memcpy(r->batch->observations + (size_t)first * width, last, (size_t)count * width * sizeof(float));
   drover_status status = DROVER_OK;
   for (int32_t done = 0; r->view.values && done < count && status == DROVER_OK; done += DR_BLOCK_ROWS) {
     const int32_t block = count - done < DR_BLOCK_ROWS ? count - done : DR_BLOCK_ROWS;
@@ -137,39 +148,46 @@ static drover_status end_rows(void *object, dr_worker *worker, int32_t first, in
   return status;
 }
 
-static drover_status begin_phase_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step) {
-  (void)step;
-  return begin_rows(object, worker, first, count);
+static drover_status end_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t next_step) {
+  hand_back_rows(object, worker, first, count, next_step);
+  return value_rows(object, worker, first, count, next_step);
 }
 
-static drover_status end_phase_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step) {
-  return end_rows(object, worker, first, count, step);
-}
-
-static drover_status run_one_phase(drover_rollout *r, dr_kind kind, int32_t cost,
-                                   drover_status (*rows)(void *, dr_worker *, int32_t, int32_t, int64_t), int64_t step) {
-  const dr_phase phase = {.kind = kind, .multiple = dr_policy_row_multiple(r->policy), .cost = cost, .rows = rows};
-  const dr_program program = {.phases = &phase, .num_phases = 1};
-  return dr_run_execute(&r->run, &program, r, step, 1, dr_batch_better_alone(r->batch, &r->run, cost), NULL);
+/* Bootstrap values of row `step`, by a run of their own: where the steps were not one run. */
+static drover_status value_all(drover_rollout *r, int64_t step) {
+  if (!r->view.values) return DROVER_OK;
+  const dr_phase phase = {
+      .kind = DR_KIND_INFER, .multiple = dr_policy_row_multiple(r->policy), .cost = DR_COST_VALUE, .rows = value_rows};
+  const dr_program program = {.phases = &phase, .num_phases = 1, .uncancellable = true};
+  return dr_run_execute(&r->run, &program, r, step, 1, dr_batch_better_alone(r->batch, &r->run, DR_COST_VALUE), NULL);
 }
 
 /* ---- Collect ------------------------------------------------------------------------------------------------- */
 
-static int64_t env_steps_so_far(const drover_runtime *runtime) {
-  int64_t sum = 0;
-  for (int32_t w = 0; w < runtime->num_workers; w++)
-    sum += (int64_t)atomic_load_explicit(&runtime->workers[w].counters.num_env_steps, memory_order_relaxed);
-  return sum;
-}
-
-static void tick(void *object, uint64_t elapsed_ns) {
+static void tick(void *object) {
   const drover_rollout *r = object;
   if (!r->options.progress) return;
-  const int64_t total = (int64_t)r->view.num_steps * r->view.num_envs;
-  const int64_t done = env_steps_so_far(r->batch->runtime) - r->env_steps_before;
-  const drover_progress progress = {
-      .env_steps_done = done < total ? done : total, .env_steps_total = total, .seconds = (double)elapsed_ns * 1e-9};
+  const drover_progress progress = {.env_steps_done = r->steps_before + dr_run_rows_done(&r->run),
+                                    .env_steps_total = (int64_t)r->view.num_steps * r->view.num_envs,
+                                    .seconds = (double)(dr_monotonic_ns() - r->begin_ns) * 1e-9};
   r->options.progress(r->options.progress_user, &progress);
+}
+
+/* Every step a run of its own: all shards wait for the slowest. For comparisons. */
+static drover_status run_with_barriers(drover_rollout *r, dr_program *program, int64_t *steps_done) {
+  begin_rows(r, NULL, 0, r->view.num_envs);
+  program->end = hand_back_rows;
+  drover_status status = DROVER_OK;
+  int64_t t = 0;
+  for (; t < r->options.num_steps && status == DROVER_OK; t += status == DROVER_OK) {
+    r->steps_before = t * r->view.num_envs;
+    status = dr_run_execute(&r->run, program, r, t, 1, false, NULL);
+  }
+  *steps_done = t;
+  char message[DR_MESSAGE_BYTES];
+  snprintf(message, sizeof message, "%s", drover_last_error());
+  const drover_status valued = value_all(r, t);
+  return status != DROVER_OK ? dr_fail_with(status, message) : valued;
 }
 
 static drover_status run_steps(drover_rollout *r, int64_t *steps_done) {
@@ -181,18 +199,10 @@ static drover_status run_steps(drover_rollout *r, int64_t *steps_done) {
        .cost = DR_COST_STEP,
        .rows = step_rows}};
   dr_program program = {.phases = phases, .num_phases = 2, .end_step = end_step, .tick = tick};
-  const int32_t num_steps = r->options.num_steps;
-  if (!r->options.barrier) {
-    program.begin = begin_rows;
-    program.end = end_rows;
-    return dr_run_execute(&r->run, &program, r, 0, num_steps, false, steps_done);
-  }
-  drover_status status = run_one_phase(r, DR_KIND_OTHER, DR_COST_COPY, begin_phase_rows, 0);
-  int64_t t = 0;
-  for (; t < num_steps && status == DROVER_OK; t++) status = dr_run_execute(&r->run, &program, r, t, 1, false, NULL);
-  *steps_done = status == DROVER_OK ? t : t - 1;
-  const drover_status ended = run_one_phase(r, DR_KIND_INFER, DR_COST_VALUE, end_phase_rows, *steps_done);
-  return status == DROVER_OK ? ended : status;
+  if (r->options.barrier) return run_with_barriers(r, &program, steps_done);
+  program.begin = begin_rows;
+  program.end = end_rows;
+  return dr_run_execute(&r->run, &program, r, 0, r->options.num_steps, false, steps_done);
 }
 
 /* Lists, bootstrap values and advantages of the steps that all shards completed. */
@@ -221,16 +231,16 @@ drover_status drover_rollout_collect(drover_rollout *r) {
   if (status != DROVER_OK) return status;
   clear(r);
   dr_runtime_begin_call(r->batch->runtime);
-  r->env_steps_before = env_steps_so_far(r->batch->runtime);
+  r->begin_ns = dr_monotonic_ns();
+  r->steps_before = 0;
   r->version = dr_policy_acquire(r->policy);
   int64_t steps_done = 0;
   char message[DR_MESSAGE_BYTES] = "";
   status = run_steps(r, &steps_done);
   if (status != DROVER_OK) strncpy(message, drover_last_error(), sizeof message - 1);
-  /* What was done is kept whole, also after a cancellation, which must not stop this part. */
-  atomic_store_explicit(&r->batch->runtime->cancelled, 0, memory_order_relaxed);
   const drover_status completed = complete(r, steps_done);
   dr_policy_release(r->policy, r->version);
+  dr_runtime_end_call(r->batch->runtime);
   dr_batch_leave(r->batch);
   return status != DROVER_OK ? dr_fail_with(status, message) : completed;
 }
@@ -290,10 +300,10 @@ static drover_status finish(drover_rollout *r) {
   if (r->view.num_steps_done == 0) return dr_fail(DROVER_ERROR_STATE, "rollout finish: no step was recorded");
   dr_runtime_begin_call(r->batch->runtime);
   r->version = dr_policy_acquire(r->policy);
-  drover_status status = DROVER_OK;
-  if (r->view.values) status = run_one_phase(r, DR_KIND_INFER, DR_COST_VALUE, end_phase_rows, r->view.num_steps_done);
+  drover_status status = value_all(r, r->view.num_steps_done);
   if (status == DROVER_OK) status = complete(r, r->view.num_steps_done);
   dr_policy_release(r->policy, r->version);
+  dr_runtime_end_call(r->batch->runtime);
   return status;
 }
 

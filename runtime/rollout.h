@@ -30,7 +30,8 @@ struct drover_rollout {
   int32_t shard;
   bool transforms;     /* actions reach the env through batch->actions */
   const void *version; /* of the policy's weights, in a collect */
-  int64_t env_steps_before; /* the workers' count when the collect began, for progress */
+  uint64_t begin_ns;        /* when the collect began, and the steps that earlier runs of it completed: for progress */
+  int64_t steps_before;
   dr_run run;
   dr_log *logs; /* [num_chains] */
 

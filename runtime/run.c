@@ -65,6 +65,13 @@ double dr_run_row_ns(const dr_run *run, int32_t cost) {
 
 static void smooth(float *cost, float seen) { *cost = *cost > 0 ? *cost + (seen - *cost) * 0.125f : seen; }
 
+int64_t dr_run_rows_done(const dr_run *run) {
+  int64_t sum = 0;
+  for (int32_t c = 0; c < run->num_chains; c++)
+    sum += (int64_t)atomic_load_explicit(&run->chains[c].steps_done, memory_order_relaxed) * run->chains[c].num_rows;
+  return sum;
+}
+
 void dr_run_note_cost(dr_run *run, int32_t cost, double row_ticks) {
   for (int32_t c = 0; c < run->num_chains; c++) smooth(&run->chains[c].row_ticks[cost], (float)row_ticks);
 }
@@ -82,9 +89,10 @@ static void fail_run(dr_run *run, drover_status status) {
   pthread_mutex_unlock(&run->message_lock);
 }
 
-static bool stopped(const dr_run *run) {
-  return atomic_load_explicit(&run->runtime->cancelled, memory_order_relaxed) != 0 ||
-         atomic_load_explicit(&run->status, memory_order_relaxed) != DROVER_OK;
+static bool failed(const dr_run *run) { return atomic_load_explicit(&run->status, memory_order_relaxed) != DROVER_OK; }
+
+static bool cancelled(const dr_run *run) {
+  return !run->program->uncancellable && atomic_load_explicit(&run->runtime->cancelled, memory_order_relaxed) != 0;
 }
 
 static void finish_chain(dr_run *run, dr_worker *worker, dr_chain *chain) {
@@ -264,13 +272,14 @@ static bool end_phase(hand *h, dr_chain *chain) {
   }
   chain->phase = 0;
   chain->step++;
+  atomic_store_explicit(&chain->steps_done, (int32_t)(chain->step - h->run->first_step), memory_order_relaxed);
+  spend(h, DR_KIND_OTHER);
   return false;
 }
 
 static void tick(hand *h) {
   dr_run *run = h->run;
-  if (dr_runtime_sample(run->runtime, h->now) && run->program->tick)
-    run->program->tick(run->object, dr_ticks_to_ns(h->now - run->begin_ticks));
+  if (dr_runtime_sample(run->runtime, h->now) && run->program->tick) run->program->tick(run->object);
 }
 
 typedef enum outcome { CHAIN_LEFT, CHAIN_DONE, CHAIN_PUT_ASIDE, WORKER_LEAVES } outcome;
@@ -297,7 +306,8 @@ static outcome run_chain(hand *h, dr_chain *chain, bool finished) {
     }
   }
   for (;;) {
-    if (!finished && chain->phase == 0 && (stopped(run) || chain->step >= last_step)) break;
+    /* A failure ends the chain at once: the next phase must not work on rows that the failed one left unwritten. */
+    if (!finished && (failed(run) || (chain->phase == 0 && (cancelled(run) || chain->step >= last_step)))) break;
     if (!finished && !run_phase(h, chain)) return CHAIN_LEFT;
     finished = false;
     if (end_phase(h, chain)) continue;
@@ -409,7 +419,7 @@ static void root(void *arg, uint64_t word, int32_t index) {
     send_roots(runtime, ticket, rest / 2);
     bool leaves;
     guarded_stay(run, &runtime->workers[index], &leaves);
-    if (leaves) send_roots(runtime, ticket, 1);
+    while (leaves && send_roots(runtime, ticket, 1) != DROVER_OK) guarded_stay(run, &runtime->workers[index], &leaves);
   }
   if (place) dr_place_detach(place);
   dr_board_release(board);
@@ -431,11 +441,11 @@ static void prepare(dr_run *run, int64_t first_step, int64_t num_steps, int32_t 
     run->chains[c].step = first_step;
     run->chains[c].phase = 0;
     run->chains[c].started = false;
+    atomic_store_explicit(&run->chains[c].steps_done, 0, memory_order_relaxed);
   }
   run->first_step = first_step;
   run->num_steps = num_steps;
   run->quantum_steps = num_steps / QUANTA_A_RUN > 0 ? num_steps / QUANTA_A_RUN : 1;
-  run->begin_ticks = dr_ticks();
   run->message[0] = '\0';
   atomic_store_explicit(&run->num_unfinished, run->num_chains, memory_order_relaxed);
   atomic_store_explicit(&run->num_idle, 0, memory_order_relaxed);
@@ -476,10 +486,11 @@ drover_status dr_run_execute(dr_run *run, const dr_program *program, void *objec
   struct drover_runtime *runtime = run->runtime;
   run->program = program;
   run->object = object;
-  alone = alone || runtime->num_workers == 1;
-  prepare(run, first_step, num_steps, alone ? 1 : runtime->num_workers);
+  /* Not joined: another caller is worker 0, perhaps for long. Then even a small run is left to the other workers. */
   bool joined = pthread_mutex_trylock(&runtime->caller_lock) == 0;
-  if (!joined && alone) joined = pthread_mutex_lock(&runtime->caller_lock) == 0;
+  if (!joined && runtime->num_workers == 1) joined = pthread_mutex_lock(&runtime->caller_lock) == 0;
+  alone = joined && (alone || runtime->num_workers == 1);
+  prepare(run, first_step, num_steps, alone ? 1 : runtime->num_workers);
   run->place = alone ? NULL : dr_board_post(runtime->board, run);
   if (joined) {
     run_joined(run);

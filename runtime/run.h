@@ -38,7 +38,8 @@ typedef struct dr_program {
                             int64_t step); /* optional */
   drover_status (*end)(void *object, dr_worker *worker, int32_t first_row, int32_t num_rows,
                        int64_t next_step);         /* optional; next_step: the first that was not done */
-  void (*tick)(void *object, uint64_t elapsed_ns); /* optional: at most every 100 ms, from some worker */
+  void (*tick)(void *object); /* optional: at most every 100 ms, from some worker */
+  bool uncancellable;         /* a part of a call that must be whole, whatever was cancelled */
 } dr_program;
 
 typedef struct dr_lane {
@@ -62,7 +63,6 @@ typedef struct dr_run {
   int32_t max_chains;
   int64_t first_step, num_steps;
   int64_t quantum_steps;
-  uint64_t begin_ticks;
   dr_place *place; /* NULL while the caller runs alone */
   alignas(DR_LINE_BYTES) _Atomic int32_t num_unfinished; /* chains; the last one to finish wakes the sleepers */
   alignas(DR_LINE_BYTES) _Atomic int32_t num_idle; /* workers looking for something to do; a hint */
@@ -82,6 +82,9 @@ void dr_run_set_shards(dr_run *run, int32_t num_rows, int32_t shard_rows);
  * calling thread only. *steps_done (may be NULL): steps that all chains completed. */
 drover_status dr_run_execute(dr_run *run, const dr_program *program, void *object, int64_t first_step, int64_t num_steps,
                              bool alone, int64_t *steps_done);
+
+/* Rows x steps that the present run has completed. Any thread. */
+int64_t dr_run_rows_done(const dr_run *run);
 
 /* The smoothed cost number `cost` of one row, in nanoseconds, mean over chains; 0 if not known. Between runs. */
 double dr_run_row_ns(const dr_run *run, int32_t cost);

@@ -91,6 +91,7 @@ static drover_status size_arena(drover_runtime *runtime, const drover_runtime_op
 static drover_status make_workers(drover_runtime *runtime, const drover_runtime_options *o) {
   runtime->workers = dr_slab_zalloc((size_t)runtime->num_workers, sizeof *runtime->workers);
   if (!runtime->workers) return dr_fail(DROVER_ERROR_NO_MEMORY, "runtime: no memory for %d workers", (int)runtime->num_workers);
+  for (int32_t w = 0; w < runtime->num_workers; w++) runtime->workers[w].heap = -1;
   for (int32_t w = 0; w < runtime->num_workers; w++) {
     dr_worker *worker = &runtime->workers[w];
     worker->runtime = runtime;
@@ -113,6 +114,12 @@ static drover_status place_workers(drover_runtime *runtime, const drover_runtime
   cpu_set_t set;
   const drover_status status = dr_cpus_parse(o->cpus, &set, "runtime: cpus");
   if (status != DROVER_OK) return status;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) allowed = set;
+  for (int32_t c = 0; c < CPU_SETSIZE; c++)
+    if (CPU_ISSET((size_t)c, &set) && !CPU_ISSET((size_t)c, &allowed))
+      return dr_fail(DROVER_ERROR_ARGUMENT, "runtime: cpus names CPU %d, which this process may not use or which does not exist",
+                     (int)c);
   int32_t cpu = -1;
   for (int32_t w = 0; w < runtime->num_workers; w++) {
     do cpu = (cpu + 1) % CPU_SETSIZE;
@@ -241,9 +248,17 @@ void drover_runtime_cancel(drover_runtime *runtime) {
 }
 
 void dr_runtime_begin_call(drover_runtime *runtime) {
-  if (atomic_load_explicit(&runtime->board->num_posted, memory_order_relaxed) == 0)
+  if (atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_acquire) == 0)
     atomic_store_explicit(&runtime->cancelled, 0, memory_order_relaxed);
   if (runtime->guard.enter == dr_guard_enter) dr_guard_rescan();
+}
+
+/* release: whoever reads or resets the statistics after the last call sees all of it. */
+void dr_runtime_end_call(drover_runtime *runtime) { atomic_fetch_sub_explicit(&runtime->num_calls, 1, memory_order_release); }
+
+static drover_status check_quiet(drover_runtime *runtime, const char *what) {
+  if (atomic_load_explicit(&runtime->num_calls, memory_order_acquire) == 0) return DROVER_OK;
+  return dr_fail(DROVER_ERROR_STATE, "%s: a run is in progress; call it between runs", what);
 }
 
 /* ---- Statistics ---------------------------------------------------------------------------------------------- */
@@ -285,7 +300,7 @@ drover_status drover_runtime_get_stats(drover_runtime *runtime, drover_runtime_s
   *out = (drover_runtime_stats){.size = sizeof *out,
                                 .num_workers = runtime->num_workers,
                                 .max_threads = atomic_load_explicit(&runtime->max_threads, memory_order_relaxed),
-                                .has_heaps = runtime->num_workers > 1 && runtime->workers[1].heap >= 0};
+                                .has_heaps = dr_heap_available()};
   for (int32_t w = 0; w < runtime->num_workers; w++) {
     const drover_worker_stats s = read_worker(&runtime->workers[w]);
     out->num_joined += s.num_tasks > 0;
@@ -305,23 +320,21 @@ drover_status drover_runtime_get_worker_stats(drover_runtime *runtime, int32_t w
 }
 
 drover_status drover_runtime_reset_stats(drover_runtime *runtime) {
-  const drover_status status = dr_runtime_check(runtime, "runtime reset_stats");
+  drover_status status = dr_runtime_check(runtime, "runtime reset_stats");
+  if (status == DROVER_OK) status = check_quiet(runtime, "runtime reset_stats");
   if (status != DROVER_OK) return status;
-  if (atomic_load_explicit(&runtime->board->num_posted, memory_order_acquire) != 0 ||
-      pthread_mutex_trylock(&runtime->caller_lock) != 0)
-    return dr_fail(DROVER_ERROR_STATE, "runtime reset_stats: a run is in progress; call it between runs");
   for (int32_t w = 0; w < runtime->num_workers; w++) {
     memset(&runtime->workers[w].counters, 0, sizeof runtime->workers[w].counters);
     runtime->workers[w].trace.count = 0;
   }
   atomic_store_explicit(&runtime->max_threads, 0, memory_order_relaxed);
   atomic_store_explicit(&runtime->next_sample, 0, memory_order_relaxed);
-  pthread_mutex_unlock(&runtime->caller_lock);
   return DROVER_OK;
 }
 
 drover_status drover_runtime_save_trace(drover_runtime *runtime, const char *path) {
-  const drover_status status = dr_runtime_check(runtime, "runtime save_trace");
+  drover_status status = dr_runtime_check(runtime, "runtime save_trace");
+  if (status == DROVER_OK) status = check_quiet(runtime, "runtime save_trace");
   if (status != DROVER_OK) return status;
   if (!path) return dr_fail(DROVER_ERROR_ARGUMENT, "runtime save_trace: path must not be NULL");
   if (!runtime->workers[0].trace.events)

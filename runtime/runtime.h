@@ -25,6 +25,7 @@ struct drover_runtime {
   uint32_t fork_generation;
   alignas(DR_LINE_BYTES) _Atomic int32_t cancelled; /* relaxed: seen at the next step boundary, publishes nothing */
   _Atomic int32_t num_objects; /* batches, policies, rollouts alive */
+  _Atomic int32_t num_calls;   /* calls, and background steps, in progress */
   alignas(DR_LINE_BYTES) _Atomic uint64_t next_sample; /* clock ticks; who moves it forward takes the sample */
   _Atomic int32_t max_threads;
 };
@@ -33,8 +34,10 @@ struct drover_runtime {
 drover_status dr_runtime_check(const drover_runtime *runtime, const char *what);
 drover_status dr_runtime_check_fork(const drover_runtime *runtime, const char *what);
 
-/* At the start of a public call that runs tasks: an old cancellation ends, libraries loaded since are found. */
+/* Around a public call that runs tasks. Begin: with no other in progress an old cancellation ends; libraries loaded since
+ * are found. */
 void dr_runtime_begin_call(drover_runtime *runtime);
+void dr_runtime_end_call(drover_runtime *runtime);
 
 /* At a step boundary: count the process's threads if 100 ms have passed. True for the one worker that did. */
 bool dr_runtime_sample(drover_runtime *runtime, uint64_t now_ticks);

@@ -20,9 +20,7 @@ static drover_status step_rows(void *object, dr_worker *worker, int32_t first, i
  * decision that the next call takes. */
 static drover_status step_alone(stepping *s) {
   drover_batch *batch = s->batch;
-  drover_runtime *runtime = batch->runtime;
-  dr_worker *worker = &runtime->workers[0];
-  pthread_mutex_lock(&runtime->caller_lock);
+  dr_worker *worker = &batch->runtime->workers[0];
   dr_entry entry;
   dr_worker_enter(worker, &entry);
   const uint64_t begin = dr_ticks();
@@ -37,6 +35,30 @@ static drover_status step_alone(stepping *s) {
   dr_trace_add(&worker->trace, DR_KIND_STEP, begin, end, 0, batch->num_envs, 0);
   dr_run_note_cost(&batch->run, DR_COST_STEP, (double)(end - begin) / batch->num_envs);
   dr_worker_leave(worker, &entry);
+  return status;
+}
+
+static drover_status step_shared(stepping *s) {
+  drover_batch *batch = s->batch;
+  const dr_phase phase = {.kind = DR_KIND_STEP,
+                          .multiple = batch->spec.lanes,
+                          .chunk = batch->options.chunk,
+                          .cost = DR_COST_STEP,
+                          .rows = step_rows};
+  const dr_program program = {.phases = &phase, .num_phases = 1};
+  return dr_run_execute(&batch->run, &program, s, 0, 1, false, NULL);
+}
+
+/* Alone where that is faster, if nobody else is worker 0 for the moment. */
+static drover_status step_all(stepping *s) {
+  drover_batch *batch = s->batch;
+  drover_runtime *runtime = batch->runtime;
+  if (runtime->num_workers > 1 && !dr_batch_better_alone(batch, &batch->run, DR_COST_STEP)) return step_shared(s);
+  if (runtime->num_workers == 1)
+    pthread_mutex_lock(&runtime->caller_lock);
+  else if (pthread_mutex_trylock(&runtime->caller_lock) != 0)
+    return step_shared(s);
+  const drover_status status = step_alone(s);
   pthread_mutex_unlock(&runtime->caller_lock);
   return status;
 }
@@ -57,17 +79,8 @@ drover_status drover_batch_step(drover_batch *batch, const void *actions) {
   if (status == DROVER_OK) {
     stepping s = {.batch = batch, .rows = dr_batch_rows(batch, actions)};
     dr_runtime_begin_call(batch->runtime);
-    if (batch->runtime->num_workers == 1 || dr_batch_better_alone(batch, &batch->run, DR_COST_STEP)) {
-      status = step_alone(&s);
-    } else {
-      const dr_phase phase = {.kind = DR_KIND_STEP,
-                              .multiple = batch->spec.lanes,
-                              .chunk = batch->options.chunk,
-                              .cost = DR_COST_STEP,
-                              .rows = step_rows};
-      const dr_program program = {.phases = &phase, .num_phases = 1};
-      status = dr_run_execute(&batch->run, &program, &s, 0, 1, false, NULL);
-    }
+    status = step_all(&s);
+    dr_runtime_end_call(batch->runtime);
   }
   dr_batch_leave(batch);
   return status;

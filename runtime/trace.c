@@ -15,17 +15,23 @@ static uint64_t first_kept(const dr_trace *trace) {
   return trace->count > (uint64_t)trace->capacity ? trace->count - (uint64_t)trace->capacity : 0;
 }
 
+/* Ticks as microseconds with three digits, whatever the host's locale has for a decimal point. */
+static void write_us(FILE *file, const char *key, uint64_t ticks) {
+  const uint64_t ns = dr_ticks_to_ns(ticks);
+  fprintf(file, "\"%s\":%" PRIu64 ".%03u,", key, ns / 1000, (unsigned)(ns % 1000));
+}
+
 static void write_worker(FILE *file, const dr_trace *trace, int32_t worker, uint64_t origin) {
   fprintf(file, ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"thread_name\",\"args\":{\"name\":\"worker %" PRId32
                 "%s\"}}",
           worker, worker, worker == 0 ? " (caller)" : "");
   for (uint64_t i = first_kept(trace); i < trace->count; i++) {
     const dr_event *e = &trace->events[i % (uint64_t)trace->capacity];
+    fprintf(file, ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"%s\",", worker, kind_names[e->kind]);
+    write_us(file, "ts", e->begin - origin);
+    write_us(file, "dur", e->end - e->begin);
     fprintf(file,
-            ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"%s\",\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"shard\":%" PRId32
-            ",\"step\":%" PRId64 ",\"rows\":%" PRId32 "}}",
-            worker, kind_names[e->kind], (double)dr_ticks_to_ns(e->begin - origin) / 1e3,
-            (double)dr_ticks_to_ns(e->end - e->begin) / 1e3, e->shard, e->step, e->rows);
+            "\"args\":{\"shard\":%" PRId32 ",\"step\":%" PRId64 ",\"rows\":%" PRId32 "}}", e->shard, e->step, e->rows);
   }
 }
 

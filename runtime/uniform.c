@@ -67,6 +67,8 @@ static void destroy(void *self) {
 static drover_status set_bounds(uniform *u, const drover_env_spec *env) {
   const size_t size = (size_t)env->action_size;
   double log_volume = 0;
+  if (!env->action_low || !env->action_high)
+    return dr_fail(DROVER_ERROR_POLICY, "uniform policy: the env gives no action bounds");
   u->low = malloc(size * sizeof *u->low);
   u->width = malloc(size * sizeof *u->width);
   if (!u->low || !u->width) return dr_fail(DROVER_ERROR_NO_MEMORY, "uniform policy: out of memory");
@@ -75,7 +77,7 @@ static drover_status set_bounds(uniform *u, const drover_env_spec *env) {
     u->width[a] = env->action_high[a] - env->action_low[a];
     if (!isfinite(u->low[a]) || !isfinite(u->width[a]))
       return dr_fail(DROVER_ERROR_POLICY, "uniform policy: action %zu has no finite bounds", a);
-    log_volume += log((double)u->width[a]);
+    if (u->width[a] > 0) log_volume += log((double)u->width[a]); /* a single point has probability 1 */
   }
   u->logprob = (float)-log_volume;
   return DROVER_OK;
@@ -91,7 +93,7 @@ drover_status drover_policy_create_uniform(drover_policy **out, drover_runtime *
                                  .action_size = env->action_size,
                                  .num_actions = env->num_actions};
   drover_status status = DROVER_OK;
-  if (env->action_kind == DROVER_ACTION_DISCRETE)
+  if (env->action_kind == DROVER_ACTION_DISCRETE && env->num_actions > 0)
     u->logprob = (float)-log((double)env->num_actions);
   else
     status = set_bounds(u, env);

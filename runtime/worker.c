@@ -10,22 +10,32 @@
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
 
-/* Default mode: round to nearest, denormals kept, exceptions masked. One mode for every thread: part of the contract
- * that a trajectory does not depend on who stepped it. */
+/* Round to nearest, denormals kept, exceptions masked; sticky exception flags do not count as a difference. */
 #if defined(__x86_64__)
-enum { DEFAULT_MXCSR = 0x1F80 };
-static unsigned set_default_float_mode(void) {
-  const unsigned found = _mm_getcsr();
-  if ((found & ~0x3Fu) != DEFAULT_MXCSR) _mm_setcsr(DEFAULT_MXCSR);
+enum { DEFAULT_MXCSR = 0x1F80, MXCSR_FLAGS = 0x3F, DEFAULT_X87 = 0x37F };
+
+dr_float_mode dr_float_mode_enter(void) {
+  dr_float_mode found = {.mxcsr = _mm_getcsr()};
+  __asm__ volatile("fnstcw %0" : "=m"(found.x87));
+  dr_float_mode_leave((dr_float_mode){.mxcsr = DEFAULT_MXCSR, .x87 = DEFAULT_X87});
   return found;
 }
-static void restore_float_mode(unsigned mode) {
-  if ((mode & ~0x3Fu) != DEFAULT_MXCSR) _mm_setcsr(mode);
+
+void dr_float_mode_leave(dr_float_mode mode) {
+  unsigned short x87;
+  __asm__ volatile("fnstcw %0" : "=m"(x87));
+  if (x87 != mode.x87) __asm__ volatile("fldcw %0" : : "m"(mode.x87));
+  const unsigned mxcsr = _mm_getcsr();
+  if ((mxcsr | MXCSR_FLAGS) != (mode.mxcsr | MXCSR_FLAGS)) _mm_setcsr(mode.mxcsr);
 }
 #else
-static unsigned set_default_float_mode(void) { return 0; }
-static void restore_float_mode(unsigned mode) { (void)mode; }
+dr_float_mode dr_float_mode_enter(void) { return (dr_float_mode){0}; }
+void dr_float_mode_leave(dr_float_mode mode) { (void)mode; }
 #endif
+
+static _Thread_local bool in_task;
+
+bool dr_worker_in_task(void) { return in_task; }
 
 /* Once a thread: oneTBB's threads take no signals (they are the host's business), and allocate from the heap of the
  * place they hold. The caller's thread keeps its own signals and heap: its heap is not a worker's, so it does not
@@ -61,7 +71,8 @@ static void pin(const dr_worker *worker, dr_entry *entry) {
 
 void dr_worker_enter(dr_worker *worker, dr_entry *entry) {
   settle_thread(worker);
-  entry->control_word = set_default_float_mode();
+  entry->mode = dr_float_mode_enter();
+  in_task = true;
   pin(worker, entry);
   const drover_task_guard *guard = &worker->runtime->guard;
   if (guard->enter) guard->enter(guard->user, entry->guard);
@@ -74,5 +85,6 @@ void dr_worker_leave(dr_worker *worker, dr_entry *entry) {
   const drover_task_guard *guard = &worker->runtime->guard;
   if (guard->leave) guard->leave(guard->user, entry->guard);
   if (entry->restores_mask) pthread_setaffinity_np(pthread_self(), sizeof entry->mask, &entry->mask);
-  restore_float_mode(entry->control_word);
+  in_task = false;
+  dr_float_mode_leave(entry->mode);
 }

@@ -35,9 +35,19 @@ static inline void dr_count(_Atomic uint64_t *counter, uint64_t amount) {
   atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
 }
 
+/* The floating-point mode of a thread: MXCSR and the x87 control word. */
+typedef struct dr_float_mode {
+  unsigned mxcsr;
+  unsigned short x87;
+} dr_float_mode;
+
+/* Set the default mode (part of the contract: no trajectory depends on who stepped it), and restore what was. */
+dr_float_mode dr_float_mode_enter(void);
+void dr_float_mode_leave(dr_float_mode mode);
+
 /* What dr_worker_enter changed on this thread, for dr_worker_leave to undo. */
 typedef struct dr_entry {
-  unsigned control_word; /* floating-point mode the thread came with */
+  dr_float_mode mode; /* the thread came with */
   bool restores_mask;
   cpu_set_t mask;
   uint64_t allocated;
@@ -47,5 +57,8 @@ typedef struct dr_entry {
 /* Around every root task: default floating-point mode, the thread guard, the heap, the CPU mask. */
 void dr_worker_enter(dr_worker *worker, dr_entry *entry);
 void dr_worker_leave(dr_worker *worker, dr_entry *entry);
+
+/* True on a thread that is between enter and leave: env and policy functions must not call the runtime. */
+bool dr_worker_in_task(void);
 
 #endif

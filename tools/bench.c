@@ -9,6 +9,7 @@
 
 #include "perf/bench.h"
 #include "perf/host.h"
+#include "perf/nested/nested.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/interrupt.h"
@@ -222,6 +223,7 @@ static drover_status open_runtimes(dr_bench *bench, int32_t num_workers) {
 }
 
 int dr_cmd_bench(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "nested") == 0) return dr_bench_nested(argc - 1, argv + 1);
   static const struct argp argp = {
       rows,
       parse,
@@ -233,7 +235,8 @@ int dr_cmd_bench(int argc, char **argv) {
       "machine's "
       "mood. Every case begins from a restored state and checks its result. Efficiency is the time of a serial loop "
       "over "
-      "the same environments / (time x workers).\n\n"
+      "the same environments / (time x workers). `drover bench nested` is an experiment of its own: threads within "
+      "threads, five ways.\n\n"
       "Examples:\n"
       "  drover bench --quick\n"
       "  drover bench --filter 'rollout/.*/1024$'\n"

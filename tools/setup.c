@@ -46,12 +46,20 @@ void dr_policy_choice_parse(dr_policy_choice *out, const char *command, const ch
     dr_usage_error(command, "--activation cannot be given with a file: the file names its own");
 }
 
+/* What the library said last. Its sentences begin with a noun, which need not follow a command of the same name. */
+static const char *last_sentence(const char *command, drover_status status) {
+  const char *sentence = drover_last_error();
+  const size_t length = strlen(command);
+  if (strncmp(sentence, command, length) == 0 && strncmp(sentence + length, ": ", 2) == 0) sentence += length + 2;
+  return sentence[0] ? sentence : drover_status_meaning(status);
+}
+
 const drover_env_type *dr_find_env(const char *command, const char *name) {
   const size_t length = strlen(name);
   const bool plugin = length > 3 && strcmp(name + length - 3, ".so") == 0;
   const drover_env_type *type = NULL;
   const drover_status status = plugin ? drover_env_open_plugin(name, &type) : drover_env_find(name, &type);
-  if (status != DROVER_OK) dr_usage_error(command, "%s", drover_last_error());
+  if (status != DROVER_OK) dr_usage_error(command, "%s", last_sentence(command, status));
   return type;
 }
 
@@ -71,9 +79,7 @@ drover_status dr_policy_choice_create(drover_policy **out, drover_runtime *runti
 }
 
 int dr_report_failure(const char *command, const char *what, drover_status status) {
-  const char *sentence = drover_last_error();
-  if (sentence[0] == '\0') sentence = drover_status_meaning(status);
-  fprintf(stderr, "drover %s: %s%s%s\n", command, what ? what : "", what ? ": " : "", sentence);
+  fprintf(stderr, "drover %s: %s%s%s\n", command, what ? what : "", what ? ": " : "", last_sentence(command, status));
   switch (status) {
     case DROVER_ERROR_ARGUMENT:
     case DROVER_ERROR_NOT_FOUND:

@@ -15,15 +15,13 @@
 /* Rounded to float32, as NumPy's float32 operation would be (a product of two float32 is exact in double). */
 static inline lanes pendulum_float32(lanes x) { return lanes_widen(lanes_narrow(x)); }
 
-/* ((x + pi) mod 2 pi) - pi with Python's floored mod, which is exact: one fused multiply-add gives its bits as long as
- * the quotient is exact too (|x| < 10^15). Where x / 2 pi rounds up to the next integer, the remainder is negative. */
+/* ((x + pi) mod 2 pi) - pi with Python's floored mod, whose bits one fused multiply-add gives as long as the quotient
+ * is exact too (|x| < 10^15). Where x / 2 pi rounds up to a whole number the result lies just beside -pi instead of pi:
+ * only its square is used. */
 static inline lanes pendulum_normalize(lanes x) {
   const lanes turn = lanes_splat(2.0 * M_PI);
   x = x + M_PI;
-  const lanes quotient = lanes_floor(x / turn);
-  const lanes remainder = lanes_fma(-quotient, turn, x);
-  const lanes_mask too_far = lanes_less(remainder, lanes_splat(0.0));
-  return lanes_select(too_far, lanes_fma(1.0 - quotient, turn, x), remainder) - M_PI;
+  return lanes_fma(-lanes_floor(x / turn), turn, x) - M_PI;
 }
 
 /* The observation of DR_LANES envs: cos theta, sin theta, theta_dot. */

@@ -6,7 +6,9 @@
  *
  * The cost of a step is drawn from the env's own stream: constant, or min(s X, cap) * cost with X lognormal or Pareto
  * of mean 1 (Pareto: x_m = (alpha - 1) / alpha) and s such that the mean after capping is exactly `cost`. With the
- * defaults s is 1.028; without it the mean of the capped Pareto would be 1.4 % short. */
+ * defaults s is 1.015; without it the mean of the capped Pareto would be 1.4 % short.
+ *
+ * Beside the loop a step takes 10 ns, with lognormal and Pareto costs 40 to 50 ns more for drawing them. */
 #include "env/synthetic/spin.h"
 #include "env/registry.h"
 

@@ -46,7 +46,7 @@ typedef struct drover_runtime_stats {
   int32_t num_workers;      /* the arena's size */
   int32_t num_joined;       /* workers that have run a task since the last reset of the statistics */
   int32_t max_threads;      /* most threads the process was seen to have (sampled at most every 100 ms) */
-  int32_t has_heaps;        /* 1 if workers have jemalloc heaps of their own */
+  int32_t has_heaps;        /* 1 if malloc is jemalloc: each worker then has a heap of its own, and bytes are counted */
   drover_worker_stats total; /* the sum over all workers */
 } drover_runtime_stats;
 

@@ -1,0 +1,58 @@
+/* world.h: a runtime, a batch of toy envs, a toy policy and a rollout, made from options that a test changes first. */
+#ifndef DR_TESTS_SUPPORT_WORLD_H
+#define DR_TESTS_SUPPORT_WORLD_H
+
+#include <drover/rollout.h>
+#include <drover/threads.h>
+#include <stdbool.h>
+
+#include "tests/support/check.h"
+#include "tests/support/toy_env.h"
+#include "tests/support/toy_policy.h"
+
+typedef struct world {
+  toy_config config;
+  toy_policy toy;
+  drover_runtime_options runtime_options;
+  drover_batch_options batch_options;
+  drover_rollout_options rollout_options;
+  bool has_values;
+  drover_runtime *runtime;
+  drover_batch *batch;
+  drover_policy *policy;
+  drover_rollout *rollout;
+} world;
+
+/* Defaults: discrete toy envs, 2 workers, 16 envs, T = 20, a policy with values. */
+void world_init(world *w);
+
+/* Make everything; the program ends if that fails. */
+void world_open(world *w);
+void world_close(world *w);
+
+/* How a rollout is driven. */
+typedef enum world_way { WORLD_FUSED, WORLD_BARRIER, WORLD_STEPPED } world_way;
+
+/* Fill the rollout: collect, or begin, act, step, record, finish. world_open must have been called with
+ * rollout_options.barrier set as the way needs it (world_set_way does). */
+void world_set_way(world *w, world_way way);
+void world_fill(world *w, world_way way);
+
+/* All buffers of a rollout, one behind the other. free() the bytes. */
+typedef struct world_bytes {
+  unsigned char *data;
+  size_t size;
+} world_bytes;
+
+world_bytes world_read(const world *w, bool with_advantages);
+bool world_same(world_bytes a, world_bytes b);
+
+/* From open to close: fill once and read everything; *digest and *num_joined may be NULL. */
+world_bytes world_run(world *w, world_way way, uint64_t *digest, int32_t *num_joined);
+
+/* The raw actions of a continuous rollout clipped as the runtime does, for callers who step. */
+void world_clip(const world *w, const void *raw, void *clipped);
+
+int32_t count_threads(void); /* of this process */
+
+#endif
