@@ -21,8 +21,9 @@ static inline row_streams streams_of(const dr_head_rows *head, int32_t row) {
   const uint64_t *counters = rows->counters + head->first + row;
   uint64_t copy[DR_LANES] = {0};
   if (head->count - row < DR_LANES) counters = memcpy(copy, counters, (size_t)(head->count - row) * sizeof copy[0]);
+  const uint32_t first_env = (uint32_t)(rows->first_env + head->first + row);
   uint64_t env[DR_LANES];
-  for (int lane = 0; lane < DR_LANES; lane++) env[lane] = (uint64_t)(rows->first_env + head->first + row + lane);
+  for (uint32_t lane = 0; lane < DR_LANES; lane++) env[lane] = first_env + lane;
   row_streams streams;
   for (int half = 0; half < 2; half++) {
     const dr_words step = DR_MM_LOAD_WORDS(counters + half * HALF);

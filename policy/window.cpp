@@ -20,8 +20,8 @@ struct Window {
   long live; /* taken from the buffer and not freed */
 };
 
-/* Initial-exec: one load to reach it; 32 bytes fit the room that the loader keeps for libraries opened later. */
-__attribute__((tls_model("initial-exec"))) thread_local Window window;
+/* No static TLS: a library opened late may find none left. */
+thread_local Window window;
 
 }  // namespace
 

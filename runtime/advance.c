@@ -6,7 +6,8 @@
 #include "runtime/error.h"
 
 /* One call's rows from env e on. */
-static drover_env_rows env_rows(const drover_batch *batch, const dr_rows *rows, int32_t e, int32_t count, uint8_t *failed) {
+static drover_env_rows env_rows(const drover_batch *batch, const dr_rows *rows, int32_t e, int32_t count,
+                                uint8_t *failed) {
   const size_t action_bytes = (size_t)batch->spec.action_size * 4;
   return (drover_env_rows){
       .count = count,
@@ -52,10 +53,14 @@ static void call_env(const drover_batch *batch, const dr_rows *rows, int32_t fir
 
 static const char *reason_text(int32_t reason) {
   switch (reason) {
-    case DROVER_FAULT_STEP: return "its step returned an error";
-    case DROVER_FAULT_RESET: return "its reset returned an error or a non-finite observation";
-    case DROVER_FAULT_OBSERVATION: return "it gave a non-finite observation";
-    default: return "it gave a non-finite reward";
+    case DROVER_FAULT_STEP:
+      return "its step returned an error";
+    case DROVER_FAULT_RESET:
+      return "its reset returned an error or a non-finite observation";
+    case DROVER_FAULT_OBSERVATION:
+      return "it gave a non-finite observation";
+    default:
+      return "it gave a non-finite reward";
   }
 }
 
@@ -64,7 +69,8 @@ static drover_status count_fault(drover_batch *batch, int32_t e, int32_t reason)
   if (count <= batch->options.fault_limit) return DROVER_OK;
   return dr_fail(DROVER_ERROR_FAULTS,
                  "%s: env %d failed at its step %" PRIu64 ": %s; that is fault %" PRId64 ", fault_limit is %" PRId64,
-                 batch->type->name, (int)e, batch->lifetime_steps[e], reason_text(reason), count, batch->options.fault_limit);
+                 batch->type->name, (int)e, batch->lifetime_steps[e], reason_text(reason), count,
+                 batch->options.fault_limit);
 }
 
 /* ---- Episodes ------------------------------------------------------------------------------------------------ */
@@ -126,7 +132,8 @@ static drover_status mark_faults(drover_batch *batch, const dr_rows *rows, int32
     rows->rewards[e] = 0;
     rows->terminated[e] = 0;
     rows->truncated[e] = 1;
-    if (rows->infos) memset(rows->infos + (size_t)e * (size_t)batch->spec.num_infos, 0, (size_t)batch->spec.num_infos * 4);
+    if (rows->infos)
+      memset(rows->infos + (size_t)e * (size_t)batch->spec.num_infos, 0, (size_t)batch->spec.num_infos * 4);
     const drover_status counted = count_fault(batch, e, reason);
     if (counted != DROVER_OK) status = counted;
   }
@@ -177,7 +184,8 @@ static drover_status advance_around_special(drover_batch *batch, const dr_rows *
   return status;
 }
 
-drover_status dr_batch_advance(drover_batch *batch, dr_worker *worker, const dr_rows *rows, int32_t first, int32_t count) {
+drover_status dr_batch_advance(drover_batch *batch, dr_worker *worker, const dr_rows *rows, int32_t first,
+                               int32_t count) {
   const size_t width = (size_t)batch->spec.observation_size, n = (size_t)count;
   if (count <= 0) return DROVER_OK;
   uint8_t failed[DR_BLOCK_ROWS];

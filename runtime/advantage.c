@@ -16,7 +16,8 @@ static drover_status value_rows(void *object, dr_worker *worker, int32_t first, 
   float *gathered = r->batch->scratch + (size_t)worker->index * DR_BLOCK_ROWS * width;
   float values[DR_BLOCK_ROWS];
   for (int32_t i = 0; i < count; i++)
-    memcpy(gathered + (size_t)i * width, r->final_observations + (size_t)r->bootstrap_rows[first + i] * width, width * sizeof(float));
+    memcpy(gathered + (size_t)i * width, r->final_observations + (size_t)r->bootstrap_rows[first + i] * width,
+           width * sizeof(float));
   const drover_status status = dr_policy_value(r->policy, r->version, worker, count, gathered, values);
   if (status != DROVER_OK) return status;
   for (int32_t i = 0; i < count; i++) r->final_values[r->bootstrap_rows[first + i]] = values[i];
@@ -78,7 +79,8 @@ static drover_status advantages(drover_rollout *r) {
     v->advantages[(size_t)v->episodes[i].step * (size_t)v->num_envs + (size_t)v->episodes[i].env] = r->final_values[i];
   const dr_phase phase = {.kind = DR_KIND_OTHER, .multiple = 16, .cost = DR_COST_ADVANTAGE, .rows = advantage_rows};
   const dr_program program = {.phases = &phase, .num_phases = 1, .uncancellable = true};
-  return dr_run_execute(&r->run, &program, r, 0, 1, dr_batch_better_alone(r->batch, &r->run, DR_COST_ADVANTAGE), NULL);
+  return dr_run_execute(&r->run, &program, r, 0, 1,
+                        dr_batch_better_alone(r->batch, dr_run_row_ns(&r->run, DR_COST_ADVANTAGE)), NULL);
 }
 
 drover_status dr_rollout_estimate(drover_rollout *r) {

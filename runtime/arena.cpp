@@ -1,7 +1,8 @@
 /* arena.cpp: C++ because oneTBB has no C API. Plain C outward; every exception becomes a status.
  *
- * libtbb is not instrumented for ThreadSanitizer, so the one edge that the runtime relies on through it (what was
- * written before an enqueue is visible to the task) is told to the sanitizer here. */
+ * libtbb is not instrumented for ThreadSanitizer, so its inline code here is not either (runtime/CMakeLists.txt), and
+ * the one edge that the runtime relies on through it (what was written before an enqueue is visible to the task) is
+ * told to the sanitizer, if it is there. */
 #include "runtime/arena.h"
 
 #include <oneapi/tbb/global_control.h>
@@ -16,13 +17,8 @@
 
 #include "runtime/error.h"
 
-#if defined(__SANITIZE_THREAD__)
-extern "C" void __tsan_acquire(void *);
-extern "C" void __tsan_release(void *);
-#else
-static inline void __tsan_acquire(void *) {}
-static inline void __tsan_release(void *) {}
-#endif
+extern "C" void __tsan_acquire(void *) __attribute__((weak));
+extern "C" void __tsan_release(void *) __attribute__((weak));
 
 struct dr_arena {
   tbb::task_arena arena;
@@ -49,8 +45,13 @@ class shared_limit {
  public:
   void add(int32_t num_workers) {
     const std::lock_guard<std::mutex> hold(lock_);
-    requests_.insert(num_workers);
-    apply();
+    const auto request = requests_.insert(num_workers);
+    try {
+      apply();
+    } catch (...) {
+      requests_.erase(request);
+      throw;
+    }
   }
   void remove(int32_t num_workers) {
     const std::lock_guard<std::mutex> hold(lock_);
@@ -66,7 +67,8 @@ class shared_limit {
       current_ = 0;
     } else if (most != current_) {
       control_.reset(); /* first: a smaller one beside it would count */
-      control_.reset(new tbb::global_control(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(most)));
+      control_.reset(
+          new tbb::global_control(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(most)));
       current_ = most;
     }
   }
@@ -88,8 +90,13 @@ extern "C" drover_status dr_arena_create(dr_arena **out, int32_t num_workers) {
   try {
     std::unique_ptr<dr_arena> made(new dr_arena);
     made->num_workers = num_workers;
-    made->arena.initialize(num_workers, 1);
-    limit().add(num_workers);
+    limit().add(num_workers); /* first: else oneTBB prints a warning that it is limited */
+    try {
+      made->arena.initialize(num_workers, 1);
+    } catch (...) {
+      limit().remove(num_workers);
+      throw;
+    }
     *out = made.release();
     return DROVER_OK;
   } catch (...) {
@@ -118,9 +125,9 @@ extern "C" drover_status dr_arena_execute(dr_arena *arena, dr_arena_fn fn, void 
 
 extern "C" drover_status dr_arena_enqueue(dr_arena *arena, dr_arena_fn fn, void *arg, uint64_t word) {
   try {
-    __tsan_release(arg);
+    if (__tsan_release) __tsan_release(arg);
     arena->arena.enqueue([=] {
-      __tsan_acquire(arg);
+      if (__tsan_acquire) __tsan_acquire(arg);
       fn(arg, word, tbb::this_task_arena::current_thread_index());
     });
     return DROVER_OK;

@@ -7,7 +7,8 @@
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
 
-/* Waking other workers costs some 10 to 20 us: below this a run on the caller alone is faster (perf: step_all_over_one). */
+/* Waking other workers costs some 10 to 20 us: below this a run on the caller alone is faster (perf:
+ * step_all_over_one). */
 static const double BREAK_EVEN_NS = 40000.0;
 
 drover_status drover_batch_options_init(drover_batch_options *options, size_t size) {
@@ -24,14 +25,17 @@ static drover_status check_options(const drover_batch_options *o) {
   if (o->num_envs < 1 || o->num_envs > DROVER_MAX_ENVS)
     return dr_fail(DROVER_ERROR_ARGUMENT, "batch: num_envs must be 1..%d, got %d", DROVER_MAX_ENVS, (int)o->num_envs);
   if (o->shard < 0 || o->shard > DROVER_MAX_ENVS)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "batch: shard must be 0 (automatic) or 1..%d, got %d", DROVER_MAX_ENVS, (int)o->shard);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "batch: shard must be 0 (automatic) or 1..%d, got %d", DROVER_MAX_ENVS,
+                   (int)o->shard);
   if (o->chunk < 0 || o->chunk > DROVER_MAX_ENVS)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "batch: chunk must be 0 (automatic) or 1..%d, got %d", DROVER_MAX_ENVS, (int)o->chunk);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "batch: chunk must be 0 (automatic) or 1..%d, got %d", DROVER_MAX_ENVS,
+                   (int)o->chunk);
   if (o->autoreset < DROVER_AUTORESET_SAME_STEP || o->autoreset > DROVER_AUTORESET_DISABLED)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "batch: autoreset must be 0 (same step), 1 (next step) or 2 (disabled), got %d",
-                   (int)o->autoreset);
+    return dr_fail(DROVER_ERROR_ARGUMENT,
+                   "batch: autoreset must be 0 (same step), 1 (next step) or 2 (disabled), got %d", (int)o->autoreset);
   if (o->max_episode_steps < -1)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "batch: max_episode_steps must be -1 (the env's own), 0 (none) or more, got %d",
+    return dr_fail(DROVER_ERROR_ARGUMENT,
+                   "batch: max_episode_steps must be -1 (the env's own), 0 (none) or more, got %d",
                    (int)o->max_episode_steps);
   if (o->fault_limit < -1)
     return dr_fail(DROVER_ERROR_ARGUMENT, "batch: fault_limit must be -1 (automatic) or 0 and more, got %lld",
@@ -55,7 +59,8 @@ static drover_status check_args(const drover_env_type *type, const drover_env_ar
     snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", known[0] ? ", " : "", info->key);
   for (int32_t i = 0; i < args->count; i++) {
     const drover_env_arg *arg = &args->items[i];
-    if (!arg->key || !arg->value) return dr_fail(DROVER_ERROR_ARGUMENT, "%s: argument %d has no key or value", type->name, (int)i);
+    if (!arg->key || !arg->value)
+      return dr_fail(DROVER_ERROR_ARGUMENT, "%s: argument %d has no key or value", type->name, (int)i);
     if (!known_argument(type, arg->key))
       return dr_fail(DROVER_ERROR_ARGUMENT, "%s: unknown argument '%s'; %s%s", type->name, arg->key,
                      known[0] ? "it takes: " : "it takes none", known);
@@ -90,24 +95,28 @@ static drover_status copy_args(drover_batch *batch, const drover_env_args *args)
 static drover_status check_type(const drover_env_type *type) {
   if (!type) return dr_fail(DROVER_ERROR_ARGUMENT, "batch: type must not be NULL; drover_env_find gives one by name");
   if (type->abi_version != DROVER_ENV_ABI_VERSION)
-    return dr_fail(DROVER_ERROR_ENV, "env type: built for ABI version %u, this library has %u: rebuild it", type->abi_version,
-                   DROVER_ENV_ABI_VERSION);
+    return dr_fail(DROVER_ERROR_ENV, "env type: built for ABI version %u, this library has %u: rebuild it",
+                   type->abi_version, DROVER_ENV_ABI_VERSION);
   if (type->size != sizeof *type)
-    return dr_fail(DROVER_ERROR_ENV, "env type: its table has %u bytes, expected %zu: rebuild it with this library's headers",
-                   type->size, sizeof *type);
-  if (!type->name || !type->name[0] || strlen(type->name) > 63)
-    return dr_fail(DROVER_ERROR_ENV, "env type: its name must have 1..63 characters");
+    return dr_fail(DROVER_ERROR_ENV,
+                   "env type: its table has %u bytes, expected %zu: rebuild it with this library's headers", type->size,
+                   sizeof *type);
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./";
+  if (!type->name || !type->name[0] || strlen(type->name) > 63 || type->name[strspn(type->name, allowed)])
+    return dr_fail(DROVER_ERROR_ENV, "env type: its name must have 1..63 letters, digits, - _ . or /, got '%.80s'",
+                   type->name ? type->name : "(null)");
   if (!type->open || !type->reset || !type->step)
     return dr_fail(DROVER_ERROR_ENV, "env type %s: open, reset and step must not be NULL", type->name);
   return DROVER_OK;
 }
 
 /* One rule of a spec: what must hold, what to say if not, and the number that was found. */
-#define SPEC_RULE(holds, rule, found)                                                                                \
-  if (!(holds))                                                                                                      \
+#define SPEC_RULE(holds, rule, found) \
+  if (!(holds))                       \
   return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: " rule ", got %lld", type->name, (long long)(found))
 
-static drover_status check_names(const drover_env_type *type, const char *const *names, int32_t count, const char *what) {
+static drover_status check_names(const drover_env_type *type, const char *const *names, int32_t count,
+                                 const char *what) {
   for (int32_t i = 0; i < count; i++)
     if (!names || !names[i] || !names[i][0])
       return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: %s[%d] has no name", type->name, what, (int)i);
@@ -116,8 +125,8 @@ static drover_status check_names(const drover_env_type *type, const char *const 
 
 static drover_status check_action_spec(const drover_env_type *type, const drover_env_spec *s) {
   const bool discrete = s->action_kind == DROVER_ACTION_DISCRETE;
-  SPEC_RULE(discrete || s->action_kind == DROVER_ACTION_CONTINUOUS, "action_kind must be 0 (discrete) or 1 (continuous)",
-            s->action_kind);
+  SPEC_RULE(discrete || s->action_kind == DROVER_ACTION_CONTINUOUS,
+            "action_kind must be 0 (discrete) or 1 (continuous)", s->action_kind);
   SPEC_RULE(s->action_size >= 1 && s->action_size <= 65536, "action_size must be 1..65536", s->action_size);
   SPEC_RULE(!discrete || s->action_size == 1, "a discrete action has action_size 1", s->action_size);
   SPEC_RULE(!discrete || s->num_actions >= 1, "num_actions must be 1 or more", s->num_actions);
@@ -125,8 +134,8 @@ static drover_status check_action_spec(const drover_env_type *type, const drover
   SPEC_RULE(s->action_low && s->action_high, "continuous actions need action_low and action_high", 0);
   for (int32_t a = 0; a < s->action_size; a++)
     if (!(s->action_low[a] <= s->action_high[a]) || s->action_low[a] == INFINITY || s->action_high[a] == -INFINITY)
-      return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: action %d has bounds %g..%g", type->name, (int)a,
-                     (double)s->action_low[a], (double)s->action_high[a]);
+      return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: action %d has bounds %g..%g", type->name,
+                     (int)a, (double)s->action_low[a], (double)s->action_high[a]);
   return DROVER_OK;
 }
 
@@ -141,8 +150,10 @@ static drover_status check_spec(const drover_env_type *type, drover_env_spec *s)
   SPEC_RULE(s->lanes >= 0 && s->lanes <= 1024, "lanes must be 0..1024", s->lanes);
   SPEC_RULE(s->num_infos >= 0 && s->num_infos <= 4096, "num_infos must be 0..4096", s->num_infos);
   SPEC_RULE(s->num_params >= 0 && s->num_params <= 4096, "num_params must be 0..4096", s->num_params);
-  SPEC_RULE(s->num_params == 0 || type->set_param, "parameters need set_param, which is NULL; num_params must be 0", s->num_params);
-  SPEC_RULE(s->save_size == 0 || (type->save && type->load), "save_size needs save and load, which are NULL", s->save_size);
+  SPEC_RULE(s->num_params == 0 || type->set_param, "parameters need set_param, which is NULL; num_params must be 0",
+            s->num_params);
+  SPEC_RULE(s->save_size == 0 || (type->save && type->load), "save_size needs save and load, which are NULL",
+            s->save_size);
   drover_status status = check_names(type, s->info_names, s->num_infos, "info_names");
   if (status == DROVER_OK) status = check_names(type, s->param_names, s->num_params, "param_names");
   return status == DROVER_OK ? check_action_spec(type, s) : status;
@@ -159,7 +170,8 @@ static drover_status open_type(drover_batch *batch) {
     batch->shared = NULL;
     batch->type = NULL; /* nothing to close */
     message[sizeof message - 1] = '\0';
-    return dr_fail(DROVER_ERROR_ENV, "%s", message[0] ? message : "the env type could not be opened and did not say why");
+    return dr_fail(DROVER_ERROR_ENV, "%s",
+                   message[0] ? message : "the env type could not be opened and did not say why");
   }
   return check_spec(batch->type, &batch->spec);
 }
@@ -204,16 +216,15 @@ static drover_status reset_rows(void *object, dr_worker *worker, int32_t first, 
 static const dr_phase reset_phase = {.kind = DR_KIND_OTHER, .cost = DR_COST_RESET, .rows = reset_rows};
 static const dr_program reset_program = {.phases = &reset_phase, .num_phases = 1, .uncancellable = true};
 
-bool dr_batch_better_alone(const drover_batch *batch, const dr_run *run, int32_t cost) {
-  const double row_ns = dr_run_row_ns(run, cost);
+bool dr_batch_better_alone(const drover_batch *batch, double row_ns) {
   return row_ns > 0 ? row_ns * batch->num_envs < BREAK_EVEN_NS : batch->num_envs < 16;
 }
 
 static drover_status reset_all(drover_batch *batch, uint64_t seed) {
   batch->seed = seed;
   atomic_store_explicit(&batch->num_faults, 0, memory_order_relaxed);
-  dr_runtime_begin_call(batch->runtime);
-  const bool alone = dr_batch_better_alone(batch, &batch->run, DR_COST_RESET);
+  batch->run.cancels_seen = dr_runtime_begin_call(batch->runtime);
+  const bool alone = dr_batch_better_alone(batch, dr_run_row_ns(&batch->run, DR_COST_RESET));
   const drover_status status = dr_run_execute(&batch->run, &reset_program, batch, 0, 1, alone, NULL);
   dr_runtime_end_call(batch->runtime);
   return status;
@@ -230,11 +241,14 @@ drover_status drover_batch_reset(drover_batch *batch, uint64_t seed) {
 drover_status drover_batch_reset_some(drover_batch *batch, const uint8_t *mask) {
   drover_status status = dr_batch_enter(batch, "batch reset_some", false);
   if (status != DROVER_OK) return status;
-  if (!mask) status = dr_fail(DROVER_ERROR_ARGUMENT, "batch reset_some: mask must not be NULL; it has a byte for each of %d envs",
-                              (int)batch->num_envs);
+  if (!mask)
+    status =
+        dr_fail(DROVER_ERROR_ARGUMENT, "batch reset_some: mask must not be NULL; it has a byte for each of %d envs",
+                (int)batch->num_envs);
   const dr_float_mode mode = dr_float_mode_enter();
   for (int32_t e = 0; e < batch->num_envs && status == DROVER_OK; e++)
-    if (mask[e]) status = dr_batch_begin_episode(batch, e, batch->observations + (size_t)e * (size_t)batch->spec.observation_size);
+    if (mask[e])
+      status = dr_batch_begin_episode(batch, e, batch->observations + (size_t)e * (size_t)batch->spec.observation_size);
   dr_float_mode_leave(mode);
   dr_batch_leave(batch);
   return status;
@@ -278,7 +292,8 @@ static drover_status allocate(drover_batch *batch) {
                     batch->final_observations && batch->finished_returns && batch->finished_lengths && batch->actions &&
                     batch->scratch && (batch->infos || batch->spec.num_infos == 0);
   if (good) return DROVER_OK;
-  return dr_fail(DROVER_ERROR_NO_MEMORY, "batch: no memory for %d envs of %s (%zu bytes of state and %zu of observation each)",
+  return dr_fail(DROVER_ERROR_NO_MEMORY,
+                 "batch: no memory for %d envs of %s (%zu bytes of state and %zu of observation each)",
                  (int)batch->num_envs, batch->type->name, batch->spec.state_size, width * sizeof(float));
 }
 
@@ -286,15 +301,29 @@ static void free_batch(drover_batch *batch) {
   dr_exchange_destroy(batch);
   if (batch->type && batch->type->destroy && batch->created)
     for (int32_t e = 0; e < batch->num_envs; e++)
-      if (batch->created[e])
-        batch->type->destroy(batch->shared, batch->states + (size_t)e * batch->spec.state_size);
+      if (batch->created[e]) batch->type->destroy(batch->shared, batch->states + (size_t)e * batch->spec.state_size);
   if (batch->type && batch->type->close) batch->type->close(batch->shared);
   dr_run_free(&batch->run);
-  void *const slabs[] = {batch->states,      batch->created,     batch->lifetime_steps,     batch->episode_numbers,
-                         batch->running_returns, batch->running_lengths, batch->special,     batch->faults,
-                         batch->observations, batch->rewards,     batch->terminated,         batch->truncated,
-                         batch->valid,       batch->infos,       batch->final_observations, batch->finished_returns,
-                         batch->finished_lengths, batch->actions, batch->scratch,            (void *)(uintptr_t)batch->options.args.items};
+  void *const slabs[] = {batch->states,
+                         batch->created,
+                         batch->lifetime_steps,
+                         batch->episode_numbers,
+                         batch->running_returns,
+                         batch->running_lengths,
+                         batch->special,
+                         batch->faults,
+                         batch->observations,
+                         batch->rewards,
+                         batch->terminated,
+                         batch->truncated,
+                         batch->valid,
+                         batch->infos,
+                         batch->final_observations,
+                         batch->finished_returns,
+                         batch->finished_lengths,
+                         batch->actions,
+                         batch->scratch,
+                         (void *)(uintptr_t)batch->options.args.items};
   for (size_t i = 0; i < sizeof slabs / sizeof *slabs; i++) free(slabs[i]);
 }
 
@@ -305,7 +334,8 @@ static drover_status set_up(drover_batch *batch, const drover_batch_options *o) 
   if (o->max_episode_steps < 0) batch->options.max_episode_steps = batch->spec.max_episode_steps;
   if (o->fault_limit < 0) batch->options.fault_limit = 100 + (int64_t)o->num_envs;
   batch->shard = o->shard > 0 ? (o->shard < o->num_envs ? o->shard : o->num_envs)
-                              : dr_auto_shard(o->num_envs, batch->runtime->num_workers, batch->spec.lanes > 1 ? batch->spec.lanes : 1);
+                              : dr_auto_shard(o->num_envs, batch->runtime->num_workers,
+                                              batch->spec.lanes > 1 ? batch->spec.lanes : 1);
   if ((status = allocate(batch)) != DROVER_OK) return status;
   const int32_t num_chains = (o->num_envs + batch->shard - 1) / batch->shard;
   if ((status = dr_run_init(&batch->run, batch->runtime, num_chains)) != DROVER_OK) return status;
@@ -366,10 +396,12 @@ drover_status dr_batch_enter(drover_batch *batch, const char *what, bool in_flig
   if (status == DROVER_OK) status = dr_runtime_check(batch->runtime, what);
   if (status != DROVER_OK) return status;
   if (dr_worker_in_task())
-    return dr_fail(DROVER_ERROR_STATE, "%s: called from inside an env or policy function; those must not call the runtime", what);
+    return dr_fail(DROVER_ERROR_STATE,
+                   "%s: called from inside an env or policy function; those must not call the runtime", what);
   /* acquire/release of `busy`: calls from different threads, one after the other, see each other's rows. */
   if (atomic_exchange_explicit(&batch->busy, 1, memory_order_acquire) != 0)
-    return dr_fail(DROVER_ERROR_STATE, "%s: another call on this batch is in progress; calls on one batch must not overlap", what);
+    return dr_fail(DROVER_ERROR_STATE,
+                   "%s: another call on this batch is in progress; calls on one batch must not overlap", what);
   if (in_flight_allowed || !dr_exchange_in_flight(batch)) return DROVER_OK;
   dr_batch_leave(batch);
   return dr_fail(DROVER_ERROR_STATE, "%s: envs are in flight; receive them with drover_batch_recv first", what);
@@ -392,7 +424,8 @@ drover_status drover_batch_get_view(drover_batch *batch, drover_batch_view *out)
   if (status == DROVER_OK) status = dr_runtime_check_fork(batch->runtime, "batch get_view");
   if (status != DROVER_OK) return status;
   if (!out || out->size != sizeof *out)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "batch get_view: set out->size to sizeof(drover_batch_view), %zu", sizeof *out);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "batch get_view: set out->size to sizeof(drover_batch_view), %zu",
+                   sizeof *out);
   *out = (drover_batch_view){.size = sizeof *out,
                              .num_envs = batch->num_envs,
                              .spec = &batch->spec,
@@ -428,13 +461,13 @@ static int32_t find_param(const drover_env_spec *spec, const char *name) {
 static drover_status set_param(drover_batch *batch, const char *name, const uint8_t *mask, float value) {
   const int32_t param = name ? find_param(&batch->spec, name) : -1;
   if (param < 0)
-    return dr_fail(DROVER_ERROR_NOT_FOUND, "%s: no parameter '%s'; it has %d (drover envs %s lists them)", batch->type->name,
-                   name ? name : "(null)", (int)batch->spec.num_params, batch->type->name);
+    return dr_fail(DROVER_ERROR_NOT_FOUND, "%s: no parameter '%s'; it has %d (drover envs %s lists them)",
+                   batch->type->name, name ? name : "(null)", (int)batch->spec.num_params, batch->type->name);
   for (int32_t e = 0; e < batch->num_envs; e++)
     if ((!mask || mask[e]) &&
         batch->type->set_param(batch->shared, batch->states + (size_t)e * batch->spec.state_size, param, value) != 0)
-      return dr_fail(DROVER_ERROR_ARGUMENT, "%s: env %d refuses %s = %g; the envs before it have taken it", batch->type->name,
-                     (int)e, name, (double)value);
+      return dr_fail(DROVER_ERROR_ARGUMENT, "%s: env %d refuses %s = %g; the envs before it have taken it",
+                     batch->type->name, (int)e, name, (double)value);
   return DROVER_OK;
 }
 

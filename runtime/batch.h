@@ -18,14 +18,21 @@ typedef enum dr_special {
 } dr_special;
 
 /* The smoothed costs that runs over a batch keep (dr_phase.cost). */
-enum { DR_COST_STEP = 0, DR_COST_INFER = 1, DR_COST_RESET = 2, DR_COST_COPY = 3, DR_COST_VALUE = 4, DR_COST_ADVANTAGE = 5 };
+enum {
+  DR_COST_STEP = 0,
+  DR_COST_INFER = 1,
+  DR_COST_RESET = 2,
+  DR_COST_COPY = 3,
+  DR_COST_VALUE = 4,
+  DR_COST_ADVANTAGE = 5
+};
 
 struct drover_batch {
   dr_handle handle;
   drover_runtime *runtime;
   const drover_env_type *type;
   drover_env_spec spec;
-  void *shared; /* the env type's, read-only while envs step */
+  void *shared;                 /* the env type's, read-only while envs step */
   drover_batch_options options; /* args deep-copied; max_episode_steps and fault_limit resolved */
   int32_t num_envs;
   int32_t shard;
@@ -42,8 +49,9 @@ struct drover_batch {
   uint8_t *special;          /* [N] dr_special */
   uint8_t *faults;           /* [N] of the latest step: reason | reset's reason << 4 */
   uint8_t *created;          /* [N] 1 once `create` succeeded */
+  double step_row_ns;        /* smoothed cost of stepping one row by `step`; 0 = not known */
 
-  float *observations;       /* the rows of step, recv and reset: see drover_batch_view */
+  float *observations; /* the rows of step, recv and reset: see drover_batch_view */
   float *rewards;
   uint8_t *terminated;
   uint8_t *truncated;
@@ -76,7 +84,8 @@ dr_rows dr_batch_rows(drover_batch *batch, const void *actions);
 
 /* Step envs first..first + count - 1 (count <= DR_BLOCK_ROWS): env, checks, time limit, faults, auto-reset. Fails only
  * with DROVER_ERROR_FAULTS. By the worker that claimed these rows. */
-drover_status dr_batch_advance(drover_batch *batch, dr_worker *worker, const dr_rows *rows, int32_t first, int32_t count);
+drover_status dr_batch_advance(drover_batch *batch, dr_worker *worker, const dr_rows *rows, int32_t first,
+                               int32_t count);
 
 /* Begin a new episode of env e and write its first observation. A failure is a fault; DROVER_ERROR_FAULTS as above. */
 drover_status dr_batch_begin_episode(drover_batch *batch, int32_t e, float *observation);
@@ -85,8 +94,9 @@ drover_status dr_batch_begin_episode(drover_batch *batch, int32_t e, float *obse
 drover_status dr_batch_enter(drover_batch *batch, const char *what, bool in_flight_allowed);
 void dr_batch_leave(drover_batch *batch);
 
-/* True if a run over all rows at this smoothed cost is not worth waking other workers. */
-bool dr_batch_better_alone(const drover_batch *batch, const dr_run *run, int32_t cost);
+/* True if a run over all rows, at this smoothed cost of a row, is not worth waking other workers. row_ns 0: not known.
+ */
+bool dr_batch_better_alone(const drover_batch *batch, double row_ns);
 
 /* An automatic shard: at least 4 shards a worker where N allows, a multiple of `multiple` rows, at most
  * DR_BLOCK_ROWS. */

@@ -31,7 +31,9 @@ typedef struct dr_chain {
   float row_ticks[DR_NUM_COSTS]; /* smoothed costs of a row, in clock ticks; 0 = not known (dr_phase.cost) */
 } dr_chain;
 
-static inline uint64_t dr_claim_word(int32_t next, int32_t grain) { return (uint64_t)(uint32_t)next << 32 | (uint32_t)grain; }
+static inline uint64_t dr_claim_word(int32_t next, int32_t grain) {
+  return (uint64_t)(uint32_t)next << 32 | (uint32_t)grain;
+}
 
 /* Take the next rows of the open phase. Returns how many (0 = nothing left) and the first in *row. */
 static inline int32_t dr_chain_claim(dr_chain *chain, int32_t *row) {

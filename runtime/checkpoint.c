@@ -31,19 +31,20 @@ enum { NUM_PARTS = 14 };
 
 static void list_parts(const drover_batch *b, part parts[NUM_PARTS]) {
   const size_t n = (size_t)b->num_envs;
-  const part all[NUM_PARTS] = {
-      {b->lifetime_steps, n * sizeof *b->lifetime_steps},   {b->episode_numbers, n * sizeof *b->episode_numbers},
-      {b->running_returns, n * sizeof *b->running_returns}, {b->running_lengths, n * sizeof *b->running_lengths},
-      {b->special, n},
-      {b->observations, n * (size_t)b->spec.observation_size * sizeof(float)},
-      {b->rewards, n * sizeof *b->rewards},
-      {b->terminated, n},
-      {b->truncated, n},
-      {b->valid, n},
-      {b->infos, b->infos ? n * (size_t)b->spec.num_infos * sizeof(float) : 0},
-      {b->final_observations, n * (size_t)b->spec.observation_size * sizeof(float)},
-      {b->finished_returns, n * sizeof *b->finished_returns},
-      {b->finished_lengths, n * sizeof *b->finished_lengths}};
+  const part all[NUM_PARTS] = {{b->lifetime_steps, n * sizeof *b->lifetime_steps},
+                               {b->episode_numbers, n * sizeof *b->episode_numbers},
+                               {b->running_returns, n * sizeof *b->running_returns},
+                               {b->running_lengths, n * sizeof *b->running_lengths},
+                               {b->special, n},
+                               {b->observations, n * (size_t)b->spec.observation_size * sizeof(float)},
+                               {b->rewards, n * sizeof *b->rewards},
+                               {b->terminated, n},
+                               {b->truncated, n},
+                               {b->valid, n},
+                               {b->infos, b->infos ? n * (size_t)b->spec.num_infos * sizeof(float) : 0},
+                               {b->final_observations, n * (size_t)b->spec.observation_size * sizeof(float)},
+                               {b->finished_returns, n * sizeof *b->finished_returns},
+                               {b->finished_lengths, n * sizeof *b->finished_lengths}};
   memcpy(parts, all, sizeof all);
 }
 
@@ -105,20 +106,24 @@ static drover_status save(drover_batch *b, unsigned char *to, size_t *num_bytes)
 
 static drover_status check_bytes(const drover_batch *b, const unsigned char *from, size_t num_bytes) {
   header h;
-  if (!from || num_bytes < sizeof h) return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes are too few", num_bytes);
+  if (!from || num_bytes < sizeof h)
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes are too few", num_bytes);
   memcpy(&h, from, sizeof h);
   h.env[sizeof h.env - 1] = '\0';
-  if (memcmp(h.magic, magic, sizeof magic) != 0) return dr_fail(DROVER_ERROR_FORMAT, "batch load: this is no batch checkpoint");
+  if (memcmp(h.magic, magic, sizeof magic) != 0)
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: this is no batch checkpoint");
   if (strcmp(h.env, b->type->name) != 0 || h.num_envs != b->num_envs || h.save_size != b->spec.save_size ||
       h.observation_size != b->spec.observation_size)
-    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint is of %d envs of %s, the batch has %d of %s", (int)h.num_envs,
-                   h.env, (int)b->num_envs, b->type->name);
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint is of %d envs of %s, the batch has %d of %s",
+                   (int)h.num_envs, h.env, (int)b->num_envs, b->type->name);
   if (h.args_hash != hash_args(&b->options.args))
-    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint was made with other arguments of %s", b->type->name);
+    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint was made with other arguments of %s",
+                   b->type->name);
   if (num_bytes != size_needed(b))
     return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes, expected %zu", num_bytes, size_needed(b));
   if (h.hash != XXH3_64bits(from + sizeof h, num_bytes - sizeof h))
-    return dr_fail(DROVER_ERROR_FORMAT, "batch load: the checkpoint is corrupt: its checksum does not fit its contents");
+    return dr_fail(DROVER_ERROR_FORMAT,
+                   "batch load: the checkpoint is corrupt: its checksum does not fit its contents");
   return DROVER_OK;
 }
 
@@ -137,14 +142,16 @@ static drover_status load(drover_batch *b, const unsigned char *from, size_t num
     if (parts[i].bytes) memcpy(parts[i].data, from, parts[i].bytes);
   for (int32_t e = 0; e < b->num_envs; e++, from += b->spec.save_size)
     if (b->type->load(b->shared, b->states + (size_t)e * b->spec.state_size, from) != 0)
-      return dr_fail(DROVER_ERROR_ENV, "batch load: env %d of %s could not be restored: reset the batch", (int)e, b->type->name);
+      return dr_fail(DROVER_ERROR_ENV, "batch load: env %d of %s could not be restored: reset the batch", (int)e,
+                     b->type->name);
   return DROVER_OK;
 }
 
 drover_status drover_batch_save(drover_batch *batch, void *bytes, size_t *num_bytes) {
   drover_status status = dr_batch_enter(batch, "batch save", false);
   if (status != DROVER_OK) return status;
-  status = num_bytes ? save(batch, bytes, num_bytes) : dr_fail(DROVER_ERROR_ARGUMENT, "batch save: num_bytes must not be NULL");
+  status = num_bytes ? save(batch, bytes, num_bytes)
+                     : dr_fail(DROVER_ERROR_ARGUMENT, "batch save: num_bytes must not be NULL");
   dr_batch_leave(batch);
   return status;
 }

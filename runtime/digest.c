@@ -39,8 +39,8 @@ drover_status drover_rollout_digest(drover_rollout *rollout, uint64_t *out) {
   XXH3_state_t *state = XXH3_createState();
   if (!state) return dr_fail(DROVER_ERROR_NO_MEMORY, "rollout digest: out of memory");
   XXH3_64bits_reset(state);
-  const int64_t shape[] = {v->num_envs,    v->num_steps_done,        v->observation_size, v->action_size,
-                           v->num_infos,   (int64_t)v->action_kind, v->num_episodes,     v->num_faults};
+  const int64_t shape[] = {v->num_envs,  v->num_steps_done,       v->observation_size, v->action_size,
+                           v->num_infos, (int64_t)v->action_kind, v->num_episodes,     v->num_faults};
   add(state, shape, sizeof shape);
   add(state, v->observations, (rows + n) * width * sizeof(float));
   add(state, v->actions, rows * (size_t)v->action_size * 4);

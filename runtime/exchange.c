@@ -10,7 +10,8 @@
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
 
-/* A take from the sent ring should be worth this much, so that the ring's head is not the busiest line of the machine. */
+/* A take from the sent ring should be worth this much, so that the ring's head is not the busiest line of the machine.
+ */
 static const int32_t TAKE_NS = 2000;
 
 /* ---- Memory -------------------------------------------------------------------------------------------------- */
@@ -62,7 +63,7 @@ static int32_t take_sent(dr_exchange *x, int32_t most, int32_t *ids) {
     const int32_t waiting = (int32_t)(tail - head);
     if (waiting <= 0) return 0;
     const int32_t count = waiting < most ? waiting : most;
-    for (int32_t i = 0; i < count; i++) 
+    for (int32_t i = 0; i < count; i++)
       ids[i] = atomic_load_explicit(&x->sent[(head + (uint32_t)i) & x->mask], memory_order_relaxed);
     /* The ids were read before they were ours: if head moved meanwhile, they may be stale, and this fails. */
     if (atomic_compare_exchange_weak_explicit(&x->sent_head, &head, head + (uint32_t)count, memory_order_acq_rel,
@@ -153,7 +154,8 @@ static void exchange_root(void *arg, uint64_t word, int32_t index) {
     atomic_fetch_sub_explicit(&x->num_roots, 1, memory_order_seq_cst);
     /* An env sent after the last look, by a caller that still counted this root: look again, as a new root. */
     more = !atomic_load_explicit(&x->closed, memory_order_seq_cst) &&
-           atomic_load_explicit(&x->sent_tail, memory_order_seq_cst) != atomic_load_explicit(&x->sent_head, memory_order_seq_cst);
+           atomic_load_explicit(&x->sent_tail, memory_order_seq_cst) !=
+               atomic_load_explicit(&x->sent_head, memory_order_seq_cst);
     if (more) atomic_fetch_add_explicit(&x->num_roots, 1, memory_order_seq_cst);
     /* release: hands the worker's counters and rows to the destroyer. */
     atomic_fetch_sub_explicit(&x->num_active, 1, memory_order_seq_cst);
@@ -177,17 +179,20 @@ static void call_workers(dr_exchange *x, int32_t count) {
 
 /* ---- Send ---------------------------------------------------------------------------------------------------- */
 
-/* in_flight: 0 = with the caller, 1 = in flight, 2 = marked by the call in progress (so that a repeated id is found). */
+/* in_flight: 0 = with the caller, 1 = in flight, 2 = marked by the call in progress (so that a repeated id is found).
+ */
 static drover_status mark_one(const drover_batch *batch, int32_t i, int32_t id) {
   uint8_t *in_flight = batch->exchange->in_flight;
   if (id < 0 || id >= batch->num_envs)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "batch send: env_ids[%d] must be 0..%d, got %d", (int)i, (int)batch->num_envs - 1, (int)id);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "batch send: env_ids[%d] must be 0..%d, got %d", (int)i,
+                   (int)batch->num_envs - 1, (int)id);
   if (in_flight[id])
     return dr_fail(DROVER_ERROR_STATE, "batch send: env %d (env_ids[%d]) is %s", (int)id, (int)i,
                    in_flight[id] == 1 ? "in flight; receive it first" : "given twice");
   if (batch->options.autoreset == DROVER_AUTORESET_DISABLED && batch->special[id] == DR_SPECIAL_FINISHED)
-    return dr_fail(DROVER_ERROR_STATE,
-                   "batch send: the episode of env %d has ended and autoreset is disabled: call drover_batch_reset_some", (int)id);
+    return dr_fail(
+        DROVER_ERROR_STATE,
+        "batch send: the episode of env %d has ended and autoreset is disabled: call drover_batch_reset_some", (int)id);
   in_flight[id] = 2;
   return DROVER_OK;
 }
@@ -195,8 +200,8 @@ static drover_status mark_one(const drover_batch *batch, int32_t i, int32_t id) 
 /* Mark all ids or none. */
 static drover_status mark_ids(const drover_batch *batch, int32_t count, const int32_t *ids, const void *actions) {
   if (count < 1 || count > batch->num_envs || !ids || !actions)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "batch send: count must be 1..%d with env_ids and actions, got %d", (int)batch->num_envs,
-                   (int)count);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "batch send: count must be 1..%d with env_ids and actions, got %d",
+                   (int)batch->num_envs, (int)count);
   for (int32_t i = 0; i < count; i++) {
     const drover_status status = mark_one(batch, i, ids[i]);
     if (status == DROVER_OK) continue;
@@ -250,7 +255,7 @@ static int32_t take_ready(dr_exchange *x, int32_t most, int32_t *ids) {
 }
 
 static bool cancelled(const dr_exchange *x) {
-  return atomic_load_explicit(&x->batch->runtime->cancelled, memory_order_relaxed) != 0;
+  return atomic_load_explicit(&x->batch->runtime->num_cancels, memory_order_relaxed) != x->cancels_seen;
 }
 
 static bool enough(dr_exchange *x, int32_t wanted) {
@@ -281,14 +286,17 @@ static bool passed(const struct timespec *limit) {
 static void step_as_caller(dr_exchange *x, int32_t wanted, const struct timespec *limit) {
   drover_runtime *runtime = x->batch->runtime;
   int busy = pthread_mutex_trylock(&runtime->caller_lock);
-  if (busy && runtime->num_workers == 1)
-    busy = limit ? pthread_mutex_clocklock(&runtime->caller_lock, CLOCK_MONOTONIC, limit)
-                 : pthread_mutex_lock(&runtime->caller_lock);
+  /* With one worker there is nobody else: wait until that other caller is done. */
+  while (busy && runtime->num_workers == 1 && !(limit && passed(limit)) && !cancelled(x)) {
+    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    busy = pthread_mutex_trylock(&runtime->caller_lock);
+  }
   if (busy) return;
   dr_entry entry;
   dr_worker_enter(&runtime->workers[0], &entry);
   /* At least one take, so that a caller who only polls gets on with one worker too. */
-  while (!enough(x, wanted) && step_some(x, &runtime->workers[0]) && !(limit && passed(limit)) && !cancelled(x)) continue;
+  while (!enough(x, wanted) && step_some(x, &runtime->workers[0]) && !(limit && passed(limit)) && !cancelled(x))
+    continue;
   dr_worker_leave(&runtime->workers[0], &entry);
   pthread_mutex_unlock(&runtime->caller_lock);
 }
@@ -300,7 +308,8 @@ static bool sleep_until_ready(dr_exchange *x, int32_t wanted, const struct times
   atomic_store_explicit(&x->num_wanted, wanted, memory_order_seq_cst);
   while (!enough(x, wanted) && !(limit && passed(limit)) && !cancelled(x)) {
     struct timespec until = time_limit(0.02);
-    if (limit && (limit->tv_sec < until.tv_sec || (limit->tv_sec == until.tv_sec && limit->tv_nsec < until.tv_nsec))) until = *limit;
+    if (limit && (limit->tv_sec < until.tv_sec || (limit->tv_sec == until.tv_sec && limit->tv_nsec < until.tv_nsec)))
+      until = *limit;
     pthread_cond_timedwait(&x->changed, &x->lock, &until);
   }
   atomic_store_explicit(&x->num_wanted, 0, memory_order_relaxed);
@@ -329,21 +338,24 @@ static drover_status recv(dr_exchange *x, int32_t count, double timeout_s, int32
   x->status = DROVER_OK;
   pthread_mutex_unlock(&x->lock);
   if (status != DROVER_OK || in_time) return status;
-  if (cancelled(x)) return dr_fail(DROVER_ERROR_CANCELLED, "batch recv: cancelled with %d of %d envs ready", (int)got, (int)wanted);
-  return dr_fail(DROVER_ERROR_TIMEOUT, "batch recv: %d of %d envs were ready when %g s had passed", (int)got, (int)wanted,
-                 timeout_s);
+  if (cancelled(x))
+    return dr_fail(DROVER_ERROR_CANCELLED, "batch recv: cancelled with %d of %d envs ready", (int)got, (int)wanted);
+  return dr_fail(DROVER_ERROR_TIMEOUT, "batch recv: %d of %d envs were ready when %g s had passed", (int)got,
+                 (int)wanted, timeout_s);
 }
 
-drover_status drover_batch_recv(drover_batch *batch, int32_t count, double timeout_s, int32_t *env_ids, int32_t *num_ready) {
+drover_status drover_batch_recv(drover_batch *batch, int32_t count, double timeout_s, int32_t *env_ids,
+                                int32_t *num_ready) {
   drover_status status = dr_batch_enter(batch, "batch recv", true);
   if (status != DROVER_OK) return status;
   if (num_ready) *num_ready = 0;
   if (!env_ids || !num_ready || count < 1 || timeout_s != timeout_s)
-    status = dr_fail(DROVER_ERROR_ARGUMENT, "batch recv: count must be 1 or more, with env_ids and num_ready, got %d", (int)count);
+    status = dr_fail(DROVER_ERROR_ARGUMENT, "batch recv: count must be 1 or more, with env_ids and num_ready, got %d",
+                     (int)count);
   else if (!dr_exchange_in_flight(batch))
     status = dr_fail(DROVER_ERROR_STATE, "batch recv: no env is in flight; send some first");
   else {
-    dr_runtime_begin_call(batch->runtime);
+    batch->exchange->cancels_seen = dr_runtime_begin_call(batch->runtime);
     status = recv(batch->exchange, count, timeout_s, env_ids, num_ready);
     dr_runtime_end_call(batch->runtime);
   }

@@ -19,6 +19,7 @@ typedef struct dr_exchange {
   _Atomic int32_t *ready;         /* [ring size] env id + 1, 0 = not filled yet */
   uint8_t *in_flight;             /* [N]; the caller's */
   int32_t num_in_flight;          /* the caller's */
+  uint32_t cancels_seen;          /* the caller's: cancellations before its recv began */
   drover_status status;           /* a failure of the workers, under lock */
   char message[DR_MESSAGE_BYTES];
   alignas(DR_LINE_BYTES) _Atomic uint32_t sent_head;
@@ -27,7 +28,8 @@ typedef struct dr_exchange {
   alignas(DR_LINE_BYTES) uint32_t ready_head; /* the caller's */
   _Atomic int32_t row_ns;                     /* smoothed cost of a step; a hint */
   /* seq_cst between these: a root counts itself before it looks at closed, the destroyer closes before it looks at
-   * num_active; recv says what it waits for before it looks at num_ready, a worker adds before it looks at num_wanted. */
+   * num_active; recv says what it waits for before it looks at num_ready, a worker adds before it looks at num_wanted.
+   */
   alignas(DR_LINE_BYTES) _Atomic int32_t num_active; /* roots at work */
   _Atomic int32_t num_roots;                         /* roots sent and not ended */
   _Atomic int32_t closed;

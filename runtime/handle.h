@@ -16,7 +16,8 @@ typedef enum dr_handle_kind {
 } dr_handle_kind;
 
 typedef struct dr_handle {
-  _Atomic uint32_t kind; /* a dr_handle_kind while alive, 0 once destroyed; relaxed: a race with destroy is the caller's bug */
+  _Atomic uint32_t
+      kind; /* a dr_handle_kind while alive, 0 once destroyed; relaxed: a race with destroy is the caller's bug */
 } dr_handle;
 
 void dr_handle_open(dr_handle *handle, dr_handle_kind kind);

@@ -27,7 +27,8 @@ static bool grow_episodes(drover_episode **episodes, float **finals, size_t widt
 
 drover_status dr_log_init(dr_log *log, int64_t max_episodes, int32_t observation_size) {
   *log = (dr_log){0};
-  const bool good = grow_episodes(&log->episodes, &log->final_observations, (size_t)observation_size, &log->max_episodes, max_episodes) &&
+  const bool good = grow_episodes(&log->episodes, &log->final_observations, (size_t)observation_size,
+                                  &log->max_episodes, max_episodes) &&
                     grow((void **)&log->faults, sizeof *log->faults, &log->max_faults, 16);
   return good ? DROVER_OK : no_memory("episodes", max_episodes);
 }
@@ -52,8 +53,8 @@ static drover_status log_episode(dr_log *log, const drover_batch *batch, drover_
   const size_t width = (size_t)batch->spec.observation_size;
   if (!grow_episodes(&log->episodes, &log->final_observations, width, &log->max_episodes, log->num_episodes + 1))
     return no_memory("episodes", log->num_episodes + 1);
-  memcpy(log->final_observations + (size_t)log->num_episodes * width, batch->final_observations + (size_t)episode.env * width,
-         width * sizeof(float));
+  memcpy(log->final_observations + (size_t)log->num_episodes * width,
+         batch->final_observations + (size_t)episode.env * width, width * sizeof(float));
   log->episodes[log->num_episodes++] = episode;
   return DROVER_OK;
 }
@@ -91,13 +92,15 @@ static drover_status make_room(drover_rollout *r) {
   }
   if (!grow((void **)&r->final_values, sizeof(float), &max_values, num_episodes) ||
       !grow((void **)&r->bootstrap_rows, sizeof *r->bootstrap_rows, &max_bootstrap, num_episodes) ||
-      !grow_episodes(&r->episodes, &r->final_observations, (size_t)r->view.observation_size, &r->max_episodes, num_episodes))
+      !grow_episodes(&r->episodes, &r->final_observations, (size_t)r->view.observation_size, &r->max_episodes,
+                     num_episodes))
     return no_memory("episodes", num_episodes);
   if (!grow((void **)&r->faults, sizeof *r->faults, &r->max_faults, num_faults)) return no_memory("faults", num_faults);
   return DROVER_OK;
 }
 
-/* Every shard's log is in (step, env) order and shards are in env order: for each step, take each shard's part of it. */
+/* Every shard's log is in (step, env) order and shards are in env order: for each step, take each shard's part of it.
+ */
 drover_status dr_log_merge(drover_rollout *r, int32_t num_steps) {
   const drover_status status = make_room(r);
   if (status != DROVER_OK) return status;
@@ -111,8 +114,8 @@ drover_status dr_log_merge(drover_rollout *r, int32_t num_steps) {
       dr_log *log = &r->logs[c];
       for (; log->next_episode < log->num_episodes && log->episodes[log->next_episode].step == t; log->next_episode++) {
         const drover_episode *episode = &log->episodes[log->next_episode];
-        memcpy(r->final_observations + (size_t)episodes * width, log->final_observations + (size_t)log->next_episode * width,
-               width * sizeof(float));
+        memcpy(r->final_observations + (size_t)episodes * width,
+               log->final_observations + (size_t)log->next_episode * width, width * sizeof(float));
         if (episode->truncated && !episode->terminated) r->bootstrap_rows[r->num_bootstrap++] = episodes;
         r->episodes[episodes++] = *episode;
       }

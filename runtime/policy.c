@@ -12,10 +12,12 @@
 static drover_status check_type(const drover_policy_type *type) {
   if (!type) return dr_fail(DROVER_ERROR_ARGUMENT, "policy: type must not be NULL");
   if (type->abi_version != DROVER_POLICY_ABI_VERSION || type->size != sizeof *type)
-    return dr_fail(DROVER_ERROR_POLICY, "policy: its table is ABI version %u with %u bytes, expected %u with %zu: rebuild it",
+    return dr_fail(DROVER_ERROR_POLICY,
+                   "policy: its table is ABI version %u with %u bytes, expected %u with %zu: rebuild it",
                    type->abi_version, type->size, DROVER_POLICY_ABI_VERSION, sizeof *type);
   if (!type->name || !type->get_spec || !type->act)
-    return dr_fail(DROVER_ERROR_POLICY, "policy %s: name, get_spec and act must not be NULL", type->name ? type->name : "(unnamed)");
+    return dr_fail(DROVER_ERROR_POLICY, "policy %s: name, get_spec and act must not be NULL",
+                   type->name ? type->name : "(unnamed)");
   return DROVER_OK;
 }
 
@@ -26,14 +28,16 @@ static drover_status check_spec(const drover_policy_type *type, const drover_pol
   if (s->action_kind == DROVER_ACTION_DISCRETE && (s->action_size != 1 || s->num_actions < 1))
     wrong = "a discrete action has action_size 1 and num_actions >= 1";
   if (s->has_values && !type->value) wrong = "has_values is set but `value` is NULL";
-  if (s->action_kind != DROVER_ACTION_DISCRETE && s->action_kind != DROVER_ACTION_CONTINUOUS) wrong = "action_kind is unknown";
+  if (s->action_kind != DROVER_ACTION_DISCRETE && s->action_kind != DROVER_ACTION_CONTINUOUS)
+    wrong = "action_kind is unknown";
   if (s->num_tiles < 0 || s->num_tiles > 8) wrong = "num_tiles must be 0..8";
   return wrong ? dr_fail(DROVER_ERROR_POLICY, "policy %s: its spec is wrong: %s", type->name, wrong) : DROVER_OK;
 }
 
 static void close_contexts(drover_policy *policy) {
   for (int32_t w = 0; policy->contexts && w < policy->runtime->num_workers; w++)
-    if (policy->contexts[w] && policy->type.close_context) policy->type.close_context(policy->self, policy->contexts[w]);
+    if (policy->contexts[w] && policy->type.close_context)
+      policy->type.close_context(policy->self, policy->contexts[w]);
   free(policy->contexts);
 }
 
@@ -44,13 +48,14 @@ static drover_status open_contexts(drover_policy *policy) {
   for (int32_t w = 0; w < num_workers && policy->type.open_context; w++)
     if (policy->type.open_context(policy->self, &policy->contexts[w]) != 0) {
       policy->contexts[w] = NULL;
-      return dr_fail(DROVER_ERROR_POLICY, "policy %s: no context for worker %d of %d could be made", policy->type.name, (int)w,
-                     (int)num_workers);
+      return dr_fail(DROVER_ERROR_POLICY, "policy %s: no context for worker %d of %d could be made", policy->type.name,
+                     (int)w, (int)num_workers);
     }
   return DROVER_OK;
 }
 
-drover_status drover_policy_create(drover_policy **out, drover_runtime *runtime, const drover_policy_type *type, void *self) {
+drover_status drover_policy_create(drover_policy **out, drover_runtime *runtime, const drover_policy_type *type,
+                                   void *self) {
   if (!out) return dr_fail(DROVER_ERROR_ARGUMENT, "policy: out must not be NULL");
   *out = NULL;
   drover_status status = dr_runtime_check(runtime, "policy create");
@@ -104,7 +109,8 @@ drover_status dr_policy_self(drover_policy *policy, const drover_policy_type *ty
   const drover_status status = dr_handle_check(policy, DR_HANDLE_POLICY, what);
   if (status != DROVER_OK) return status;
   if (policy->type.act != type->act)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "%s: the policy is a '%s', this call needs a '%s'", what, policy->type.name, type->name);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "%s: the policy is a '%s', this call needs a '%s'", what, policy->type.name,
+                   type->name);
   *self = policy->self;
   return DROVER_OK;
 }
@@ -112,8 +118,8 @@ drover_status dr_policy_self(drover_policy *policy, const drover_policy_type *ty
 drover_status dr_policy_check_fit(const drover_policy *policy, const drover_env_spec *env) {
   const drover_policy_spec *p = &policy->spec;
   if (p->observation_size != env->observation_size)
-    return dr_fail(DROVER_ERROR_POLICY, "policy %s takes observations of %d numbers, the env gives %d", policy->type.name,
-                   (int)p->observation_size, (int)env->observation_size);
+    return dr_fail(DROVER_ERROR_POLICY, "policy %s takes observations of %d numbers, the env gives %d",
+                   policy->type.name, (int)p->observation_size, (int)env->observation_size);
   if (p->action_kind != env->action_kind)
     return dr_fail(DROVER_ERROR_POLICY, "policy %s gives %s actions, the env takes %s ones", policy->type.name,
                    p->action_kind == DROVER_ACTION_DISCRETE ? "discrete" : "continuous",
@@ -135,7 +141,8 @@ void dr_policy_release(drover_policy *policy, const void *version) {
   if (policy->type.release) policy->type.release(policy->self, version);
 }
 
-drover_status dr_policy_act(drover_policy *policy, const void *version, const dr_worker *worker, const drover_policy_rows *rows) {
+drover_status dr_policy_act(drover_policy *policy, const void *version, const dr_worker *worker,
+                            const drover_policy_rows *rows) {
   if (policy->type.act(policy->self, version, policy->contexts[worker->index], rows) == 0) return DROVER_OK;
   return dr_fail(DROVER_ERROR_POLICY, "policy %s: act failed on envs %d..%d", policy->type.name, (int)rows->first_env,
                  (int)(rows->first_env + rows->count - 1));
@@ -150,7 +157,8 @@ drover_status dr_policy_value(drover_policy *policy, const void *version, const 
 
 int32_t dr_policy_row_multiple(const drover_policy *policy) {
   for (int32_t i = 0; i < policy->spec.num_tiles; i++)
-    if (policy->spec.tiles[i] >= 16) return policy->spec.tiles[i] < DR_BLOCK_ROWS ? policy->spec.tiles[i] : DR_BLOCK_ROWS;
+    if (policy->spec.tiles[i] >= 16)
+      return policy->spec.tiles[i] < DR_BLOCK_ROWS ? policy->spec.tiles[i] : DR_BLOCK_ROWS;
   return 1;
 }
 
@@ -189,15 +197,16 @@ static drover_status act_on_batch(acting *a) {
   if (status != DROVER_OK) return status;
   if (!a->actions) return dr_fail(DROVER_ERROR_ARGUMENT, "policy act: actions must not be NULL");
   if (a->values && !a->policy->spec.has_values)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "policy act: policy %s has no values: pass NULL for them", a->policy->type.name);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "policy act: policy %s has no values: pass NULL for them",
+                   a->policy->type.name);
   if (a->policy->runtime != batch->runtime)
     return dr_fail(DROVER_ERROR_ARGUMENT, "policy act: the policy and the batch belong to different runtimes");
   const dr_phase phase = {
       .kind = DR_KIND_INFER, .multiple = dr_policy_row_multiple(a->policy), .cost = DR_COST_INFER, .rows = act_rows};
   const dr_program program = {.phases = &phase, .num_phases = 1};
-  dr_runtime_begin_call(batch->runtime);
+  batch->run.cancels_seen = dr_runtime_begin_call(batch->runtime);
   a->version = dr_policy_acquire(a->policy);
-  const bool alone = dr_batch_better_alone(batch, &batch->run, DR_COST_INFER);
+  const bool alone = dr_batch_better_alone(batch, dr_run_row_ns(&batch->run, DR_COST_INFER));
   const drover_status acted = dr_run_execute(&batch->run, &program, a, 0, 1, alone, NULL);
   dr_policy_release(a->policy, a->version);
   dr_runtime_end_call(batch->runtime);

@@ -24,10 +24,11 @@ static drover_status check_options(const drover_rollout_options *o) {
   if (o->num_steps < 1 || o->num_steps > 16777216)
     return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: num_steps must be 1..16777216, got %d", (int)o->num_steps);
   if (o->transform < DROVER_ACTION_CLIP || o->transform > DROVER_ACTION_NONE)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: transform must be 0 (clip), 1 (tanh) or 2 (none), got %d", (int)o->transform);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: transform must be 0 (clip), 1 (tanh) or 2 (none), got %d",
+                   (int)o->transform);
   if (!(o->gamma >= 0 && o->gamma <= 1) || !(o->gae_lambda >= 0 && o->gae_lambda <= 1))
-    return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: gamma and gae_lambda must be in [0, 1], got %g and %g", (double)o->gamma,
-                   (double)o->gae_lambda);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: gamma and gae_lambda must be in [0, 1], got %g and %g",
+                   (double)o->gamma, (double)o->gae_lambda);
   return DROVER_OK;
 }
 
@@ -59,7 +60,8 @@ static void clip_actions(const drover_env_spec *spec, const float *raw, float *a
 
 /* a = low + (high - low)(tanh u + 1)/2; log|da/du| = log((high - low)/2) + log(1 - tanh^2 u), the latter as
  * 2 (log 2 - u - softplus(-2u)), which does not cancel (Haarnoja et al., "Soft actor-critic", 2018, appendix C). */
-static void squash_actions(const drover_env_spec *spec, const float *raw, float *actions, float *logprobs, int32_t count) {
+static void squash_actions(const drover_env_spec *spec, const float *raw, float *actions, float *logprobs,
+                           int32_t count) {
   const int32_t size = spec->action_size;
   for (int32_t i = 0; i < count; i++) {
     double log_det = 0;
@@ -107,7 +109,8 @@ static drover_status step_rows(void *object, dr_worker *worker, int32_t first, i
   return dr_batch_advance(r->batch, worker, &rows, first, count);
 }
 
-static drover_status end_step(void *object, dr_worker *worker, int32_t chain, int32_t first, int32_t count, int64_t step) {
+static drover_status end_step(void *object, dr_worker *worker, int32_t chain, int32_t first, int32_t count,
+                              int64_t step) {
   (void)worker;
   const drover_rollout *r = object;
   const dr_rows rows = rows_at(r, step);
@@ -130,7 +133,8 @@ static drover_status hand_back_rows(void *object, dr_worker *worker, int32_t fir
   const drover_rollout *r = object;
   const size_t width = (size_t)r->view.observation_size;
   const size_t row = (size_t)next_step * (size_t)r->view.num_envs + (size_t)first;
-  memcpy(r->batch->observations + (size_t)first * width, r->view.observations + row * width, (size_t)count * width * sizeof(float));
+  memcpy(r->batch->observations + (size_t)first * width, r->view.observations + row * width,
+         (size_t)count * width * sizeof(float));
   return DROVER_OK;
 }
 
@@ -143,7 +147,8 @@ static drover_status value_rows(void *object, dr_worker *worker, int32_t first, 
   drover_status status = DROVER_OK;
   for (int32_t done = 0; r->view.values && done < count && status == DROVER_OK; done += DR_BLOCK_ROWS) {
     const int32_t block = count - done < DR_BLOCK_ROWS ? count - done : DR_BLOCK_ROWS;
-    status = dr_policy_value(r->policy, r->version, worker, block, last + (size_t)done * width, r->view.values + row + done);
+    status =
+        dr_policy_value(r->policy, r->version, worker, block, last + (size_t)done * width, r->view.values + row + done);
   }
   return status;
 }
@@ -159,7 +164,8 @@ static drover_status value_all(drover_rollout *r, int64_t step) {
   const dr_phase phase = {
       .kind = DR_KIND_INFER, .multiple = dr_policy_row_multiple(r->policy), .cost = DR_COST_VALUE, .rows = value_rows};
   const dr_program program = {.phases = &phase, .num_phases = 1, .uncancellable = true};
-  return dr_run_execute(&r->run, &program, r, step, 1, dr_batch_better_alone(r->batch, &r->run, DR_COST_VALUE), NULL);
+  return dr_run_execute(&r->run, &program, r, step, 1,
+                        dr_batch_better_alone(r->batch, dr_run_row_ns(&r->run, DR_COST_VALUE)), NULL);
 }
 
 /* ---- Collect ------------------------------------------------------------------------------------------------- */
@@ -230,7 +236,7 @@ drover_status drover_rollout_collect(drover_rollout *r) {
   drover_status status = enter(r, "rollout collect");
   if (status != DROVER_OK) return status;
   clear(r);
-  dr_runtime_begin_call(r->batch->runtime);
+  r->run.cancels_seen = dr_runtime_begin_call(r->batch->runtime);
   r->begin_ns = dr_monotonic_ns();
   r->steps_before = 0;
   r->version = dr_policy_acquire(r->policy);
@@ -260,9 +266,11 @@ drover_status drover_rollout_begin(drover_rollout *r) {
 static drover_status record(drover_rollout *r, const void *actions, const float *logprobs, const float *values) {
   drover_rollout_view *v = &r->view;
   const drover_batch *batch = r->batch;
-  if (r->state != DR_ROLLOUT_RECORDING) return dr_fail(DROVER_ERROR_STATE, "rollout record: call drover_rollout_begin first");
+  if (r->state != DR_ROLLOUT_RECORDING)
+    return dr_fail(DROVER_ERROR_STATE, "rollout record: call drover_rollout_begin first");
   if (v->num_steps_done >= v->num_steps)
-    return dr_fail(DROVER_ERROR_STATE, "rollout record: all %d steps are recorded; call drover_rollout_finish", (int)v->num_steps);
+    return dr_fail(DROVER_ERROR_STATE, "rollout record: all %d steps are recorded; call drover_rollout_finish",
+                   (int)v->num_steps);
   if (!actions || (v->values && !values))
     return dr_fail(DROVER_ERROR_ARGUMENT, "rollout record: actions%s must not be NULL", v->values ? " and values" : "");
   const size_t n = (size_t)v->num_envs, width = (size_t)v->observation_size;
@@ -287,7 +295,8 @@ static drover_status record(drover_rollout *r, const void *actions, const float 
   return status;
 }
 
-drover_status drover_rollout_record(drover_rollout *r, const void *actions, const float *logprobs, const float *values) {
+drover_status drover_rollout_record(drover_rollout *r, const void *actions, const float *logprobs,
+                                    const float *values) {
   drover_status status = enter(r, "rollout record");
   if (status != DROVER_OK) return status;
   status = record(r, actions, logprobs, values);
@@ -296,9 +305,10 @@ drover_status drover_rollout_record(drover_rollout *r, const void *actions, cons
 }
 
 static drover_status finish(drover_rollout *r) {
-  if (r->state != DR_ROLLOUT_RECORDING) return dr_fail(DROVER_ERROR_STATE, "rollout finish: call drover_rollout_begin first");
+  if (r->state != DR_ROLLOUT_RECORDING)
+    return dr_fail(DROVER_ERROR_STATE, "rollout finish: call drover_rollout_begin first");
   if (r->view.num_steps_done == 0) return dr_fail(DROVER_ERROR_STATE, "rollout finish: no step was recorded");
-  dr_runtime_begin_call(r->batch->runtime);
+  r->run.cancels_seen = dr_runtime_begin_call(r->batch->runtime);
   r->version = dr_policy_acquire(r->policy);
   drover_status status = value_all(r, r->view.num_steps_done);
   if (status == DROVER_OK) status = complete(r, r->view.num_steps_done);
@@ -320,7 +330,8 @@ drover_status drover_rollout_finish(drover_rollout *r) {
 /* a x b x c x size bytes, not touched; NULL if that overflows or there is not so much. */
 static void *buffer(int64_t a, int64_t b, int64_t c, size_t size) {
   size_t count;
-  if (__builtin_mul_overflow((size_t)a, (size_t)b, &count) || __builtin_mul_overflow(count, (size_t)c, &count)) return NULL;
+  if (__builtin_mul_overflow((size_t)a, (size_t)b, &count) || __builtin_mul_overflow(count, (size_t)c, &count))
+    return NULL;
   return dr_slab_alloc(count, size);
 }
 
@@ -350,7 +361,8 @@ static drover_status allocate(drover_rollout *r) {
     good = dr_log_init(&r->logs[c], expected, v->observation_size) == DROVER_OK;
   }
   if (good) return DROVER_OK;
-  return dr_fail(DROVER_ERROR_NO_MEMORY, "rollout: no memory for %lld steps of %lld envs with %d numbers an observation (%.3g GB)",
+  return dr_fail(DROVER_ERROR_NO_MEMORY,
+                 "rollout: no memory for %lld steps of %lld envs with %d numbers an observation (%.3g GB)",
                  (long long)t, (long long)n, (int)v->observation_size,
                  (double)(t + 1) * (double)n * (double)v->observation_size * 4e-9);
 }
@@ -358,10 +370,10 @@ static drover_status allocate(drover_rollout *r) {
 static void free_rollout(drover_rollout *r) {
   drover_rollout_view *v = &r->view;
   for (int32_t c = 0; r->logs && c < r->run.num_chains; c++) dr_log_free(&r->logs[c]);
-  void *const buffers[] = {v->observations, v->actions,  v->logprobs,        v->values,       v->rewards,
-                           v->terminated,   v->truncated, v->valid,          v->infos,        v->advantages,
-                           v->returns,      r->logs,     r->episodes,        r->final_observations, r->final_values,
-                           r->bootstrap_rows, r->faults};
+  void *const buffers[] = {
+      v->observations, v->actions,        v->logprobs,   v->values,  v->rewards, v->terminated, v->truncated,
+      v->valid,        v->infos,          v->advantages, v->returns, r->logs,    r->episodes,   r->final_observations,
+      r->final_values, r->bootstrap_rows, r->faults};
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) free(buffers[i]);
   dr_run_free(&r->run);
 }
@@ -385,8 +397,8 @@ static drover_status set_up(drover_rollout *r) {
   r->transforms = batch->spec.action_kind == DROVER_ACTION_CONTINUOUS && r->options.transform != DROVER_ACTION_NONE;
   for (int32_t a = 0; r->transforms && r->options.transform == DROVER_ACTION_TANH && a < batch->spec.action_size; a++)
     if (!isfinite(batch->spec.action_low[a]) || !isfinite(batch->spec.action_high[a]))
-      return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: transform tanh needs finite bounds; action %d of %s has none", (int)a,
-                     batch->type->name);
+      return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: transform tanh needs finite bounds; action %d of %s has none",
+                     (int)a, batch->type->name);
   r->shard = choose_shard(batch, r->policy);
   const drover_status status = dr_run_init(&r->run, batch->runtime, (batch->num_envs + r->shard - 1) / r->shard);
   if (status != DROVER_OK) return status;
@@ -400,11 +412,13 @@ static drover_status check_parts(drover_batch *batch, drover_policy *policy) {
   if (status == DROVER_OK && policy->runtime != batch->runtime)
     status = dr_fail(DROVER_ERROR_ARGUMENT, "rollout: the policy and the batch belong to different runtimes");
   if (status == DROVER_OK && batch->options.autoreset == DROVER_AUTORESET_DISABLED)
-    status = dr_fail(DROVER_ERROR_ARGUMENT, "rollout: the batch has autoreset disabled; a rollout needs same-step or next-step");
+    status = dr_fail(DROVER_ERROR_ARGUMENT,
+                     "rollout: the batch has autoreset disabled; a rollout needs same-step or next-step");
   return status;
 }
 
-static drover_status create(drover_rollout **out, drover_batch *batch, drover_policy *policy, const drover_rollout_options *o) {
+static drover_status create(drover_rollout **out, drover_batch *batch, drover_policy *policy,
+                            const drover_rollout_options *o) {
   drover_status status = check_parts(batch, policy);
   if (status == DROVER_OK) status = check_options(o);
   if (status != DROVER_OK) return status;
@@ -463,7 +477,8 @@ drover_status drover_rollout_get_view(drover_rollout *r, drover_rollout_view *ou
   if (status == DROVER_OK) status = dr_runtime_check_fork(r->batch->runtime, "rollout get_view");
   if (status != DROVER_OK) return status;
   if (!out || out->size != sizeof *out)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "rollout get_view: set out->size to sizeof(drover_rollout_view), %zu", sizeof *out);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "rollout get_view: set out->size to sizeof(drover_rollout_view), %zu",
+                   sizeof *out);
   *out = r->view;
   return DROVER_OK;
 }

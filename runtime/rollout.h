@@ -30,16 +30,16 @@ struct drover_rollout {
   int32_t shard;
   bool transforms;     /* actions reach the env through batch->actions */
   const void *version; /* of the policy's weights, in a collect */
-  uint64_t begin_ns;        /* when the collect began, and the steps that earlier runs of it completed: for progress */
+  uint64_t begin_ns;   /* when the collect began, and the steps that earlier runs of it completed: for progress */
   int64_t steps_before;
   dr_run run;
   dr_log *logs; /* [num_chains] */
 
-  drover_episode *episodes;  /* all shards', merged */
+  drover_episode *episodes; /* all shards', merged */
   float *final_observations;
   float *final_values;
   int64_t max_episodes;
-  int64_t *bootstrap_rows;   /* [num_bootstrap] episodes that were truncated: their final values are needed */
+  int64_t *bootstrap_rows; /* [num_bootstrap] episodes that were truncated: their final values are needed */
   int64_t num_bootstrap;
   drover_fault *faults;
   int64_t max_faults;

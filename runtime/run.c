@@ -72,10 +72,6 @@ int64_t dr_run_rows_done(const dr_run *run) {
   return sum;
 }
 
-void dr_run_note_cost(dr_run *run, int32_t cost, double row_ticks) {
-  for (int32_t c = 0; c < run->num_chains; c++) smooth(&run->chains[c].row_ticks[cost], (float)row_ticks);
-}
-
 /* ---- Failing and finishing ----------------------------------------------------------------------------------- */
 
 /* Keep the first failure, with the sentence that the failing call left on this thread. */
@@ -92,7 +88,8 @@ static void fail_run(dr_run *run, drover_status status) {
 static bool failed(const dr_run *run) { return atomic_load_explicit(&run->status, memory_order_relaxed) != DROVER_OK; }
 
 static bool cancelled(const dr_run *run) {
-  return !run->program->uncancellable && atomic_load_explicit(&run->runtime->cancelled, memory_order_relaxed) != 0;
+  return !run->program->uncancellable &&
+         atomic_load_explicit(&run->runtime->num_cancels, memory_order_relaxed) != run->cancels_seen;
 }
 
 static void finish_chain(dr_run *run, dr_worker *worker, dr_chain *chain) {
@@ -238,8 +235,8 @@ static bool work_on_phase(hand *h, dr_chain *chain, int32_t row, int32_t count) 
   const uint64_t spent = spend(h, phase->kind);
   dr_trace_add(&h->worker->trace, phase->kind, begin, h->now, (int32_t)(chain - h->run->chains), done, step);
   /* acq_rel: gives my rows to the last one, and the last one everybody's. Alone on the phase, no one to tell. */
-  const bool last = done == chain->num_rows ||
-                    atomic_fetch_sub_explicit(&chain->pending, done, memory_order_acq_rel) == done;
+  const bool last =
+      done == chain->num_rows || atomic_fetch_sub_explicit(&chain->pending, done, memory_order_acq_rel) == done;
   if (last) smooth(&chain->row_ticks[phase->cost], (float)spent / (float)done);
   return last;
 }
@@ -286,8 +283,7 @@ typedef enum outcome { CHAIN_LEFT, CHAIN_DONE, CHAIN_PUT_ASIDE, WORKER_LEAVES } 
 
 /* Other callers wait for workers: this one goes to the end of the queue and comes back. Worker 0 is its caller's. */
 static bool should_take_turns(const hand *h) {
-  return h->worker->index != 0 &&
-         atomic_load_explicit(&h->run->runtime->board->num_posted, memory_order_relaxed) > 1;
+  return h->worker->index != 0 && atomic_load_explicit(&h->run->runtime->board->num_posted, memory_order_relaxed) > 1;
 }
 
 /* Run a chain that is this worker's, from where it stands. finished: its present phase has just been completed. */
@@ -462,7 +458,8 @@ static void caller_root(void *arg, uint64_t word, int32_t index) {
 /* The caller as worker 0, with as many others as come. */
 static void run_joined(dr_run *run) {
   struct drover_runtime *runtime = run->runtime;
-  if (run->place && send_roots(runtime, dr_place_ticket(runtime->board, run->place), runtime->num_workers - 1) == DROVER_OK &&
+  if (run->place &&
+      send_roots(runtime, dr_place_ticket(runtime->board, run->place), runtime->num_workers - 1) == DROVER_OK &&
       dr_arena_execute(runtime->arena, caller_root, run) == DROVER_OK)
     return;
   caller_root(run, 0, 0);
@@ -481,8 +478,8 @@ static void run_sleeping(dr_run *run) {
   pthread_mutex_unlock(&runtime->caller_lock);
 }
 
-drover_status dr_run_execute(dr_run *run, const dr_program *program, void *object, int64_t first_step, int64_t num_steps,
-                             bool alone, int64_t *steps_done) {
+drover_status dr_run_execute(dr_run *run, const dr_program *program, void *object, int64_t first_step,
+                             int64_t num_steps, bool alone, int64_t *steps_done) {
   struct drover_runtime *runtime = run->runtime;
   run->program = program;
   run->object = object;
@@ -505,7 +502,8 @@ drover_status dr_run_execute(dr_run *run, const dr_program *program, void *objec
   if (steps_done) *steps_done = least - first_step;
   const drover_status status = atomic_load_explicit(&run->status, memory_order_relaxed);
   if (status != DROVER_OK) return dr_fail_with(status, run->message);
-  if (least < first_step + num_steps) return dr_fail(DROVER_ERROR_CANCELLED, "run: cancelled after %lld of %lld steps",
-                                                    (long long)(least - first_step), (long long)num_steps);
+  if (least < first_step + num_steps)
+    return dr_fail(DROVER_ERROR_CANCELLED, "run: cancelled after %lld of %lld steps", (long long)(least - first_step),
+                   (long long)num_steps);
   return DROVER_OK;
 }

@@ -3,10 +3,10 @@
  *   program   what a step consists of: phases over rows, and what happens at the ends
  *   lane      a worker's own list: chains not begun (a range) and chains put aside (a ring)
  *
- * A worker takes the next chain of its own lane, else of another's, and runs it. After a quantum it puts the chain aside
- * if its lane holds others, so that all chains advance at about the same pace and the last ones do not end up alone.
- * With no chain left, it helps: it claims rows of phases that other workers have open. Every run gives shard i to
- * the same lane, so a worker meets the same envs again, in its own cache. */
+ * A worker takes the next chain of its own lane, else of another's, and runs it. After a quantum it puts the chain
+ * aside if its lane holds others, so that all chains advance at about the same pace and the last ones do not end up
+ * alone. With no chain left, it helps: it claims rows of phases that other workers have open. Every run gives shard i
+ * to the same lane, so a worker meets the same envs again, in its own cache. */
 #ifndef DR_RUNTIME_RUN_H
 #define DR_RUNTIME_RUN_H
 
@@ -37,13 +37,14 @@ typedef struct dr_program {
   drover_status (*end_step)(void *object, dr_worker *worker, int32_t chain, int32_t first_row, int32_t num_rows,
                             int64_t step); /* optional */
   drover_status (*end)(void *object, dr_worker *worker, int32_t first_row, int32_t num_rows,
-                       int64_t next_step);         /* optional; next_step: the first that was not done */
-  void (*tick)(void *object); /* optional: at most every 100 ms, from some worker */
-  bool uncancellable;         /* a part of a call that must be whole, whatever was cancelled */
+                       int64_t next_step); /* optional; next_step: the first that was not done */
+  void (*tick)(void *object);              /* optional: at most every 100 ms, from some worker */
+  bool uncancellable;                      /* a part of a call that must be whole, whatever was cancelled */
 } dr_program;
 
 typedef struct dr_lane {
-  alignas(DR_LINE_BYTES) _Atomic uint64_t fresh; /* lo << 32 | hi: chains lo..hi-1 not begun; owner takes lo, thieves hi-1 */
+  alignas(DR_LINE_BYTES) _Atomic uint64_t
+      fresh; /* lo << 32 | hi: chains lo..hi-1 not begun; owner takes lo, thieves hi-1 */
   /* Chains put aside, oldest first. Only the lane's worker pushes (release store of tail publishes the chain with all
    * that its steps wrote); anyone takes, by compare-and-swap on head (acquire). */
   _Atomic uint32_t head;
@@ -63,10 +64,11 @@ typedef struct dr_run {
   int32_t max_chains;
   int64_t first_step, num_steps;
   int64_t quantum_steps;
-  dr_place *place; /* NULL while the caller runs alone */
+  uint32_t cancels_seen;                                 /* the caller's: cancellations before its call began */
+  dr_place *place;                                       /* NULL while the caller runs alone */
   alignas(DR_LINE_BYTES) _Atomic int32_t num_unfinished; /* chains; the last one to finish wakes the sleepers */
-  alignas(DR_LINE_BYTES) _Atomic int32_t num_idle; /* workers looking for something to do; a hint */
-  _Atomic int32_t status;                          /* first failure; chains stop at their next step boundary */
+  alignas(DR_LINE_BYTES) _Atomic int32_t num_idle;       /* workers looking for something to do; a hint */
+  _Atomic int32_t status;                                /* first failure; chains stop at their next step boundary */
   pthread_mutex_t message_lock;
   char message[DR_MESSAGE_BYTES];
 } dr_run;
@@ -80,16 +82,13 @@ void dr_run_set_shards(dr_run *run, int32_t num_rows, int32_t shard_rows);
 
 /* Carry every chain through steps first_step .. first_step + num_steps - 1 of a program over object. alone: on the
  * calling thread only. *steps_done (may be NULL): steps that all chains completed. */
-drover_status dr_run_execute(dr_run *run, const dr_program *program, void *object, int64_t first_step, int64_t num_steps,
-                             bool alone, int64_t *steps_done);
+drover_status dr_run_execute(dr_run *run, const dr_program *program, void *object, int64_t first_step,
+                             int64_t num_steps, bool alone, int64_t *steps_done);
 
 /* Rows x steps that the present run has completed. Any thread. */
 int64_t dr_run_rows_done(const dr_run *run);
 
 /* The smoothed cost number `cost` of one row, in nanoseconds, mean over chains; 0 if not known. Between runs. */
 double dr_run_row_ns(const dr_run *run, int32_t cost);
-
-/* Tell every chain what a row cost outside a run, in clock ticks. Between runs. */
-void dr_run_note_cost(dr_run *run, int32_t cost, double row_ticks);
 
 #endif

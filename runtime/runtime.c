@@ -30,10 +30,11 @@ static bool forked_since(const drover_runtime *runtime) {
 
 drover_status dr_runtime_check_fork(const drover_runtime *runtime, const char *what) {
   if (!forked_since(runtime)) return DROVER_OK;
-  return dr_fail(DROVER_ERROR_FORKED,
-                 "%s: this process was forked after the runtime was created and has none of its threads; create a runtime "
-                 "in the child instead",
-                 what);
+  return dr_fail(
+      DROVER_ERROR_FORKED,
+      "%s: this process was forked after the runtime was created and has none of its threads; create a runtime "
+      "in the child instead",
+      what);
 }
 
 drover_status dr_runtime_check(const drover_runtime *runtime, const char *what) {
@@ -54,8 +55,8 @@ drover_status drover_runtime_options_init(drover_runtime_options *options, size_
 static drover_status check_options(const drover_runtime_options *o) {
   if (o->size != sizeof *o)
     return dr_fail(DROVER_ERROR_ARGUMENT,
-                   "runtime: options.size is %zu, expected %zu: fill the struct with drover_runtime_options_init", o->size,
-                   sizeof *o);
+                   "runtime: options.size is %zu, expected %zu: fill the struct with drover_runtime_options_init",
+                   o->size, sizeof *o);
   if (o->num_workers < 0 || o->num_workers > DR_MAX_WORKERS)
     return dr_fail(DROVER_ERROR_ARGUMENT, "runtime: num_workers must be 0 (automatic) or 1..%d, got %d", DR_MAX_WORKERS,
                    (int)o->num_workers);
@@ -63,7 +64,8 @@ static drover_status check_options(const drover_runtime_options *o) {
     return dr_fail(DROVER_ERROR_ARGUMENT, "runtime: numa_node must be -1 (anywhere) or a node's number, got %d",
                    (int)o->numa_node);
   if (o->trace_events < 0 || o->trace_events > 16777216)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "runtime: trace_events must be 0..16777216 a worker, got %d", (int)o->trace_events);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "runtime: trace_events must be 0..16777216 a worker, got %d",
+                   (int)o->trace_events);
   return DROVER_OK;
 }
 
@@ -81,16 +83,18 @@ static drover_status size_arena(drover_runtime *runtime, const drover_runtime_op
     if (on_node < runtime->num_workers) runtime->num_workers = on_node;
   }
   if (o->forbid_oversubscription && runtime->num_workers > cores.num_cores)
-    return dr_fail(DROVER_ERROR_OVERSUBSCRIBED,
-                   "runtime: %d workers were asked for, but this process may use %d cores%s%s; ask for at most that many, or "
-                   "0 for automatic",
-                   (int)runtime->num_workers, (int)cores.num_cores, cores.quota > 0 ? ", limited by " : "", cores.quota_path);
+    return dr_fail(
+        DROVER_ERROR_OVERSUBSCRIBED,
+        "runtime: %d workers were asked for, but this process may use %d cores%s%s; ask for at most that many, or "
+        "0 for automatic",
+        (int)runtime->num_workers, (int)cores.num_cores, cores.quota > 0 ? ", limited by " : "", cores.quota_path);
   return DROVER_OK;
 }
 
 static drover_status make_workers(drover_runtime *runtime, const drover_runtime_options *o) {
   runtime->workers = dr_slab_zalloc((size_t)runtime->num_workers, sizeof *runtime->workers);
-  if (!runtime->workers) return dr_fail(DROVER_ERROR_NO_MEMORY, "runtime: no memory for %d workers", (int)runtime->num_workers);
+  if (!runtime->workers)
+    return dr_fail(DROVER_ERROR_NO_MEMORY, "runtime: no memory for %d workers", (int)runtime->num_workers);
   for (int32_t w = 0; w < runtime->num_workers; w++) runtime->workers[w].heap = -1;
   for (int32_t w = 0; w < runtime->num_workers; w++) {
     dr_worker *worker = &runtime->workers[w];
@@ -118,8 +122,8 @@ static drover_status place_workers(drover_runtime *runtime, const drover_runtime
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) allowed = set;
   for (int32_t c = 0; c < CPU_SETSIZE; c++)
     if (CPU_ISSET((size_t)c, &set) && !CPU_ISSET((size_t)c, &allowed))
-      return dr_fail(DROVER_ERROR_ARGUMENT, "runtime: cpus names CPU %d, which this process may not use or which does not exist",
-                     (int)c);
+      return dr_fail(DROVER_ERROR_ARGUMENT,
+                     "runtime: cpus names CPU %d, which this process may not use or which does not exist", (int)c);
   int32_t cpu = -1;
   for (int32_t w = 0; w < runtime->num_workers; w++) {
     do cpu = (cpu + 1) % CPU_SETSIZE;
@@ -236,25 +240,27 @@ drover_status drover_runtime_destroy(drover_runtime *runtime) {
   if (forked_since(runtime)) return DROVER_OK; /* the parent's threads and memory: not ours to end */
   const int32_t objects = atomic_load_explicit(&runtime->num_objects, memory_order_acquire);
   if (objects > 0)
-    return dr_fail(DROVER_ERROR_STATE, "runtime destroy: %d batches, policies or rollouts are alive; destroy them first",
-                   (int)objects);
+    return dr_fail(DROVER_ERROR_STATE,
+                   "runtime destroy: %d batches, policies or rollouts are alive; destroy them first", (int)objects);
   free_runtime(runtime);
   dr_handle_bury(&runtime->handle);
   return DROVER_OK;
 }
 
 void drover_runtime_cancel(drover_runtime *runtime) {
-  if (runtime) atomic_store_explicit(&runtime->cancelled, 1, memory_order_relaxed);
+  if (runtime) atomic_fetch_add_explicit(&runtime->num_cancels, 1, memory_order_relaxed);
 }
 
-void dr_runtime_begin_call(drover_runtime *runtime) {
-  if (atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_acquire) == 0)
-    atomic_store_explicit(&runtime->cancelled, 0, memory_order_relaxed);
+uint32_t dr_runtime_begin_call(drover_runtime *runtime) {
+  atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_acquire);
   if (runtime->guard.enter == dr_guard_enter) dr_guard_rescan();
+  return atomic_load_explicit(&runtime->num_cancels, memory_order_relaxed);
 }
 
 /* release: whoever reads or resets the statistics after the last call sees all of it. */
-void dr_runtime_end_call(drover_runtime *runtime) { atomic_fetch_sub_explicit(&runtime->num_calls, 1, memory_order_release); }
+void dr_runtime_end_call(drover_runtime *runtime) {
+  atomic_fetch_sub_explicit(&runtime->num_calls, 1, memory_order_release);
+}
 
 static drover_status check_quiet(drover_runtime *runtime, const char *what) {
   if (atomic_load_explicit(&runtime->num_calls, memory_order_acquire) == 0) return DROVER_OK;
@@ -263,7 +269,9 @@ static drover_status check_quiet(drover_runtime *runtime, const char *what) {
 
 /* ---- Statistics ---------------------------------------------------------------------------------------------- */
 
-static uint64_t read_counter(const _Atomic uint64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
+static uint64_t read_counter(const _Atomic uint64_t *counter) {
+  return atomic_load_explicit(counter, memory_order_relaxed);
+}
 
 static drover_worker_stats read_worker(const dr_worker *worker) {
   const dr_counters *c = &worker->counters;
@@ -296,7 +304,8 @@ drover_status drover_runtime_get_stats(drover_runtime *runtime, drover_runtime_s
   const drover_status status = dr_runtime_check(runtime, "runtime get_stats");
   if (status != DROVER_OK) return status;
   if (!out || out->size != sizeof *out)
-    return dr_fail(DROVER_ERROR_ARGUMENT, "runtime get_stats: set out->size to sizeof(drover_runtime_stats), %zu", sizeof *out);
+    return dr_fail(DROVER_ERROR_ARGUMENT, "runtime get_stats: set out->size to sizeof(drover_runtime_stats), %zu",
+                   sizeof *out);
   *out = (drover_runtime_stats){.size = sizeof *out,
                                 .num_workers = runtime->num_workers,
                                 .max_threads = atomic_load_explicit(&runtime->max_threads, memory_order_relaxed),
@@ -338,7 +347,8 @@ drover_status drover_runtime_save_trace(drover_runtime *runtime, const char *pat
   if (status != DROVER_OK) return status;
   if (!path) return dr_fail(DROVER_ERROR_ARGUMENT, "runtime save_trace: path must not be NULL");
   if (!runtime->workers[0].trace.events)
-    return dr_fail(DROVER_ERROR_STATE, "runtime save_trace: the runtime was created without a trace; set options.trace_events");
+    return dr_fail(DROVER_ERROR_STATE,
+                   "runtime save_trace: the runtime was created without a trace; set options.trace_events");
   const dr_trace *traces[DR_MAX_WORKERS];
   for (int32_t w = 0; w < runtime->num_workers; w++) traces[w] = &runtime->workers[w].trace;
   return dr_trace_save(traces, runtime->num_workers, path);

@@ -23,9 +23,11 @@ struct drover_runtime {
   cpu_set_t node_cpus; /* workers without a CPU of their own are kept on these */
   int32_t num_usable_cores;
   uint32_t fork_generation;
-  alignas(DR_LINE_BYTES) _Atomic int32_t cancelled; /* relaxed: seen at the next step boundary, publishes nothing */
-  _Atomic int32_t num_objects; /* batches, policies, rollouts alive */
-  _Atomic int32_t num_calls;   /* calls, and background steps, in progress */
+  /* Cancellations so far. A call stops when the count is not the one it began with: so one cancel stops every call in
+   * progress and no later one. Relaxed: it publishes nothing. */
+  alignas(DR_LINE_BYTES) _Atomic uint32_t num_cancels;
+  _Atomic int32_t num_objects;                         /* batches, policies, rollouts alive */
+  _Atomic int32_t num_calls;                           /* calls, and background steps, in progress */
   alignas(DR_LINE_BYTES) _Atomic uint64_t next_sample; /* clock ticks; who moves it forward takes the sample */
   _Atomic int32_t max_threads;
 };
@@ -34,9 +36,9 @@ struct drover_runtime {
 drover_status dr_runtime_check(const drover_runtime *runtime, const char *what);
 drover_status dr_runtime_check_fork(const drover_runtime *runtime, const char *what);
 
-/* Around a public call that runs tasks. Begin: with no other in progress an old cancellation ends; libraries loaded since
- * are found. */
-void dr_runtime_begin_call(drover_runtime *runtime);
+/* Around a public call that runs tasks. Begin finds libraries that were loaded since, and returns the number of
+ * cancellations that the call is not to heed. */
+uint32_t dr_runtime_begin_call(drover_runtime *runtime);
 void dr_runtime_end_call(drover_runtime *runtime);
 
 /* At a step boundary: count the process's threads if 100 ms have passed. True for the one worker that did. */

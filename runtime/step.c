@@ -33,7 +33,8 @@ static drover_status step_alone(stepping *s) {
   dr_count(&worker->counters.ticks[DR_KIND_STEP], end - begin);
   dr_count(&worker->counters.num_env_steps, (uint64_t)batch->num_envs);
   dr_trace_add(&worker->trace, DR_KIND_STEP, begin, end, 0, batch->num_envs, 0);
-  dr_run_note_cost(&batch->run, DR_COST_STEP, (double)(end - begin) / batch->num_envs);
+  const double seen = (double)dr_ticks_to_ns(end - begin) / batch->num_envs;
+  batch->step_row_ns += (seen - batch->step_row_ns) * (batch->step_row_ns > 0 ? 0.125 : 1.0);
   dr_worker_leave(worker, &entry);
   return status;
 }
@@ -46,14 +47,16 @@ static drover_status step_shared(stepping *s) {
                           .cost = DR_COST_STEP,
                           .rows = step_rows};
   const dr_program program = {.phases = &phase, .num_phases = 1};
-  return dr_run_execute(&batch->run, &program, s, 0, 1, false, NULL);
+  const drover_status status = dr_run_execute(&batch->run, &program, s, 0, 1, false, NULL);
+  batch->step_row_ns = dr_run_row_ns(&batch->run, DR_COST_STEP);
+  return status;
 }
 
 /* Alone where that is faster, if nobody else is worker 0 for the moment. */
 static drover_status step_all(stepping *s) {
   drover_batch *batch = s->batch;
   drover_runtime *runtime = batch->runtime;
-  if (runtime->num_workers > 1 && !dr_batch_better_alone(batch, &batch->run, DR_COST_STEP)) return step_shared(s);
+  if (runtime->num_workers > 1 && !dr_batch_better_alone(batch, batch->step_row_ns)) return step_shared(s);
   if (runtime->num_workers == 1)
     pthread_mutex_lock(&runtime->caller_lock);
   else if (pthread_mutex_trylock(&runtime->caller_lock) != 0)
@@ -67,7 +70,8 @@ static drover_status check_finished(const drover_batch *batch) {
   if (batch->options.autoreset != DROVER_AUTORESET_DISABLED) return DROVER_OK;
   const uint8_t *found = memchr(batch->special, DR_SPECIAL_FINISHED, (size_t)batch->num_envs);
   if (!found) return DROVER_OK;
-  return dr_fail(DROVER_ERROR_STATE, "batch step: the episode of env %d has ended and autoreset is disabled: call drover_batch_reset_some",
+  return dr_fail(DROVER_ERROR_STATE,
+                 "batch step: the episode of env %d has ended and autoreset is disabled: call drover_batch_reset_some",
                  (int)(found - batch->special));
 }
 
@@ -78,7 +82,7 @@ drover_status drover_batch_step(drover_batch *batch, const void *actions) {
   if (status == DROVER_OK) status = check_finished(batch);
   if (status == DROVER_OK) {
     stepping s = {.batch = batch, .rows = dr_batch_rows(batch, actions)};
-    dr_runtime_begin_call(batch->runtime);
+    batch->run.cancels_seen = dr_runtime_begin_call(batch->runtime);
     status = step_all(&s);
     dr_runtime_end_call(batch->runtime);
   }

@@ -22,16 +22,17 @@ static void write_us(FILE *file, const char *key, uint64_t ticks) {
 }
 
 static void write_worker(FILE *file, const dr_trace *trace, int32_t worker, uint64_t origin) {
-  fprintf(file, ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"thread_name\",\"args\":{\"name\":\"worker %" PRId32
-                "%s\"}}",
+  fprintf(file,
+          ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"thread_name\",\"args\":{\"name\":\"worker %" PRId32
+          "%s\"}}",
           worker, worker, worker == 0 ? " (caller)" : "");
   for (uint64_t i = first_kept(trace); i < trace->count; i++) {
     const dr_event *e = &trace->events[i % (uint64_t)trace->capacity];
     fprintf(file, ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%" PRId32 ",\"name\":\"%s\",", worker, kind_names[e->kind]);
     write_us(file, "ts", e->begin - origin);
     write_us(file, "dur", e->end - e->begin);
-    fprintf(file,
-            "\"args\":{\"shard\":%" PRId32 ",\"step\":%" PRId64 ",\"rows\":%" PRId32 "}}", e->shard, e->step, e->rows);
+    fprintf(file, "\"args\":{\"shard\":%" PRId32 ",\"step\":%" PRId64 ",\"rows\":%" PRId32 "}}", e->shard, e->step,
+            e->rows);
   }
 }
 
@@ -48,11 +49,14 @@ drover_status dr_trace_save(const dr_trace *const *traces, int32_t num_workers, 
       if (begin < origin) origin = begin;
     }
   }
-  fprintf(file, "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"events_overwritten\":\"%" PRIu64 "\"},\"traceEvents\":[\n", lost);
+  fprintf(file,
+          "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"events_overwritten\":\"%" PRIu64 "\"},\"traceEvents\":[\n",
+          lost);
   fprintf(file, "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"drover\"}}");
   for (int32_t w = 0; w < num_workers; w++) write_worker(file, traces[w], w, origin);
   fprintf(file, "\n]}\n");
   const int failed = ferror(file);
-  if (fclose(file) != 0 || failed) return dr_fail(DROVER_ERROR_IO, "trace: writing '%s' failed: %s", path, strerror(errno));
+  if (fclose(file) != 0 || failed)
+    return dr_fail(DROVER_ERROR_IO, "trace: writing '%s' failed: %s", path, strerror(errno));
   return DROVER_OK;
 }

@@ -30,6 +30,12 @@ enum {
 };
 
 /* Which counter a piece of time goes to. */
-typedef enum dr_kind { DR_KIND_STEP = 0, DR_KIND_INFER = 1, DR_KIND_OTHER = 2, DR_KIND_IDLE = 3, DR_NUM_KINDS = 4 } dr_kind;
+typedef enum dr_kind {
+  DR_KIND_STEP = 0,
+  DR_KIND_INFER = 1,
+  DR_KIND_OTHER = 2,
+  DR_KIND_IDLE = 3,
+  DR_NUM_KINDS = 4
+} dr_kind;
 
 #endif

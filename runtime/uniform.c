@@ -93,10 +93,15 @@ drover_status drover_policy_create_uniform(drover_policy **out, drover_runtime *
                                  .action_size = env->action_size,
                                  .num_actions = env->num_actions};
   drover_status status = DROVER_OK;
-  if (env->action_kind == DROVER_ACTION_DISCRETE && env->num_actions > 0)
+  const dr_float_mode mode = dr_float_mode_enter();
+  if (env->action_kind != DROVER_ACTION_DISCRETE)
+    status = set_bounds(u, env);
+  else if (env->num_actions >= 1)
     u->logprob = (float)-log((double)env->num_actions);
   else
-    status = set_bounds(u, env);
+    status =
+        dr_fail(DROVER_ERROR_POLICY, "uniform policy: num_actions must be 1 or more, got %d", (int)env->num_actions);
+  dr_float_mode_leave(mode);
   static const drover_policy_type type = {.abi_version = DROVER_POLICY_ABI_VERSION,
                                           .size = sizeof type,
                                           .name = "uniform",

@@ -25,8 +25,8 @@ typedef struct dr_worker {
   alignas(DR_LINE_BYTES) dr_counters counters;
   alignas(DR_LINE_BYTES) struct drover_runtime *runtime;
   int32_t index;
-  int32_t heap; /* -1 = none */
-  int32_t cpu;  /* pin to this CPU, -1 = see runtime->node_cpus */
+  int32_t heap;         /* -1 = none */
+  int32_t cpu;          /* pin to this CPU, -1 = see runtime->node_cpus */
   uint32_t next_victim; /* where the search for work to steal begins */
   dr_trace trace;
 } dr_worker;

@@ -84,6 +84,10 @@ static const char *better(const dr_case *c) { return c->higher_is_better ? "high
 static void print_host(const bench_options *options, const dr_bench *bench, int width) {
   dr_host host;
   dr_host_read(&host);
+  if (host.load > 0.5 && !options->common.quiet)
+    fprintf(stderr,
+            "drover bench: other programs are running (load %.1f): expect worse figures than the machine's own\n",
+            host.load);
   if (options->common.json) {
     dr_json_print(json_pack("{s:{s:s, s:i, s:i, s:i, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:b}}", "host", "cpu",
                             host.cpu, "cpus", host.num_cpus, "affinity", host.num_affinity, "cores", host.num_cores,
@@ -222,28 +226,21 @@ static drover_status open_runtimes(dr_bench *bench, int32_t num_workers) {
   return status;
 }
 
+static const char help[] =
+    "Measure this machine: environments, network and scheduler.\v"
+    "VALUE is the median of the samples, SPREAD half the distance of their quartiles. Ratios compare two things that "
+    "are run in turns, at least 15 pairs in one run (9 with --quick); they mean more than absolute figures, which "
+    "change with the machine's mood. Every case begins from a restored state and checks its result. Efficiency is the "
+    "time of a serial loop over the same environments / (time x workers).\n\n"
+    "`drover bench nested` is an experiment of its own: threads within threads, five ways.\n\n"
+    "Examples:\n"
+    "  drover bench --quick\n"
+    "  drover bench --filter 'rollout/.*/1024$'\n"
+    "  drover bench --json > here.jsonl\n";
+
 int dr_cmd_bench(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "nested") == 0) return dr_bench_nested(argc - 1, argv + 1);
-  static const struct argp argp = {
-      rows,
-      parse,
-      NULL,
-      "Measure this machine: environments, network and scheduler.\v"
-      "VALUE is the median of the samples, SPREAD half the distance of their quartiles. Ratios compare two things that "
-      "are run in turns, at least 15 pairs in one run (9 with --quick); they mean more than absolute figures, which "
-      "change with the "
-      "machine's "
-      "mood. Every case begins from a restored state and checks its result. Efficiency is the time of a serial loop "
-      "over "
-      "the same environments / (time x workers). `drover bench nested` is an experiment of its own: threads within "
-      "threads, five ways.\n\n"
-      "Examples:\n"
-      "  drover bench --quick\n"
-      "  drover bench --filter 'rollout/.*/1024$'\n"
-      "  drover bench --json > here.jsonl\n",
-      NULL,
-      NULL,
-      NULL};
+  static const struct argp argp = {rows, parse, NULL, help, NULL, NULL, NULL};
   bench_options options = {.common = {.command = "bench"}};
   dr_options_run(&argp, "bench", argc, argv, &options);
 

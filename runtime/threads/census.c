@@ -111,10 +111,8 @@ drover_status dr_census_take(const char *root, pid_t pid, bool with_switches, dr
     char *proc = dr_procfs_path(root, "/proc/self/stat");
     const bool has_proc = proc != NULL && access(proc, R_OK) == 0;
     free(proc);
-    if (error == ENOENT && has_proc)
-      return dr_fail(DROVER_ERROR_NOT_FOUND, "there is no process %ld", (long)pid);
-    if (!has_proc)
-      return dr_fail(DROVER_ERROR_IO, "%s/proc cannot be read; is it mounted?", root == NULL ? "" : root);
+    if (error == ENOENT && has_proc) return dr_fail(DROVER_ERROR_NOT_FOUND, "there is no process %ld", (long)pid);
+    if (!has_proc) return dr_fail(DROVER_ERROR_IO, "%s/proc cannot be read; is it mounted?", root == NULL ? "" : root);
     return dr_fail(DROVER_ERROR_IO, "process %ld may not be looked at: %s", (long)pid, strerror(error));
   }
   const long ticks = sysconf(_SC_CLK_TCK);

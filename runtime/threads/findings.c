@@ -71,9 +71,12 @@ static void check_budget(drover_threads_report *report) {
                          cores == 1 ? "" : "s"),
           "leave the number of workers at auto, or give the process more CPUs");
     } else if (view->threads_at_once > cores) {
-      add(report, DROVER_SEVERITY_ERROR, "oversubscribed",
-          dr_report_text(report, "%d threads can run at once on %d usable core%s: %d workers and what libraries add",
-                         view->threads_at_once, cores, cores == 1 ? "" : "s", view->num_workers),
+      add(report, DROVER_SEVERITY_WARNING, "oversubscribed",
+          dr_report_text(report,
+                         "%d threads can run at once on %d usable core%s: %d workers, and %d that libraries add "
+                         "when a task calls them",
+                         view->threads_at_once, cores, cores == 1 ? "" : "s", view->num_workers,
+                         view->threads_at_once - view->num_workers),
           "start the program with: drover exec -- CMD");
     }
   } else {

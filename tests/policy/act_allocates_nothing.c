@@ -21,6 +21,7 @@ static void *counted(void *pointer) {
   return pointer;
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's names are reserved ones */
 void *malloc(size_t size) { return counted(__libc_malloc(size)); }
 void *calloc(size_t count, size_t size) { return counted(__libc_calloc(count, size)); }
 void *realloc(void *old, size_t size) { return counted(__libc_realloc(old, size)); }
@@ -30,6 +31,7 @@ int posix_memalign(void **out, size_t alignment, size_t size) {
   *out = counted(__libc_memalign(alignment, size));
   return *out ? 0 : ENOMEM;
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 enum { MAX_ROWS = 300, MAX_OBSERVATION = 300, MAX_OUTPUTS = 40 };
 static float observations[MAX_ROWS * MAX_OBSERVATION], actions[MAX_ROWS * MAX_OUTPUTS], logprobs[MAX_ROWS],

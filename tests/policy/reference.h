@@ -28,6 +28,9 @@ static inline uint64_t test_random(uint64_t *state) {
   return z ^ (z >> 31);
 }
 
+/* memcmp, for floats too: here equal means the same bits. */
+static inline int compare_bytes(const void *a, const void *b, size_t count) { return memcmp(a, b, count); }
+
 static inline double test_uniform(uint64_t *state, double low, double high) {
   return low + (high - low) * ((double)(test_random(state) >> 11) * 0x1.0p-53);
 }

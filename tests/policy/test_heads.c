@@ -148,7 +148,7 @@ Test(heads, categorical_deterministic_takes_the_largest_and_the_lowest_on_ties) 
     c.rows.deterministic = 1;
     for (size_t i = 0; i < 4; i++) memcpy(c.outputs + i * c.head.stride, rows[i], sizeof rows[i]);
     kernels->categorical(&c.head);
-    cr_assert_eq(memcmp(c.chosen, want, sizeof want), 0, "%s", kernels->name);
+    cr_assert_eq(compare_bytes(c.chosen, want, sizeof want), 0, "%s", kernels->name);
     call_close(&c);
   }
 }
@@ -191,9 +191,10 @@ Test(heads, a_single_action_is_certain) {
 }
 
 static void set_std(head_call *c, double log_std_step) {
+  const int32_t middle = c->head.num_outputs / 2;
   c->head.logprob_constant = 0;
   for (int32_t n = 0; n < c->head.num_outputs; n++) {
-    const double log_std = log_std_step * (n - c->head.num_outputs / 2);
+    const double log_std = log_std_step * (n - middle);
     c->std_dev[n] = (float)exp(log_std);
     c->inverse_std[n] = (float)exp(-log_std);
     c->head.logprob_constant -= log_std + 0.5 * log(2 * M_PI);
@@ -275,7 +276,7 @@ Test(heads, gaussian_logprobs_match_the_closed_form_of_the_stored_action) {
     const dr_kernels *kernels = dr_kernels_named(instruction_sets[set]);
     if (!kernels) continue;
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-      const int32_t size = sizes[s];
+      const int32_t size = sizes[s], middle = size / 2;
       head_call c = call_open(ROWS, size, 11);
       c.head.rows = &c.rows;
       set_std(&c, 0.05);
@@ -284,7 +285,7 @@ Test(heads, gaussian_logprobs_match_the_closed_form_of_the_stored_action) {
       for (size_t i = 0; i < ROWS; i++) {
         double want = 0;
         for (int32_t n = 0; n < size; n++) {
-          const double std = exp(0.05 * (n - size / 2)), mean = (double)c.outputs[i * c.head.stride + (size_t)n];
+          const double std = exp(0.05 * (n - middle)), mean = (double)c.outputs[i * c.head.stride + (size_t)n];
           const double z = ((double)c.actions[i * (size_t)size + (size_t)n] - mean) / std;
           want -= 0.5 * z * z + log(std) + 0.5 * log(2 * M_PI);
         }
@@ -355,6 +356,7 @@ Test(heads, noise_differs_by_seed_env_and_counter) {
   memset(c.counters, 0, 32 * sizeof *c.counters);
   c.rows.first_env = 6;
   kernels->gaussian(&c.head);
-  cr_assert_eq(memcmp(first + 1, c.actions, 31 * sizeof(float)), 0, "row i of env 6 on is row i + 1 of env 5 on");
+  cr_assert_eq(compare_bytes(first + 1, c.actions, 31 * sizeof(float)), 0,
+               "row i of env 6 on is row i + 1 of env 5 on");
   call_close(&c);
 }

@@ -91,11 +91,12 @@ static void rows_do_not_depend_on_cuts(const drover_mlp_options *options, bool u
     memset(some.values, 0xFF, ROWS * sizeof(float));
     network_act(&n, &some, first, count, false);
     const size_t at = (size_t)first, num = (size_t)count;
-    cr_assert_eq(memcmp((char *)some.actions + at * some.action_bytes, (char *)all.actions + at * all.action_bytes,
-                        num * all.action_bytes),
+    cr_assert_eq(compare_bytes((char *)some.actions + at * some.action_bytes,
+                               (char *)all.actions + at * all.action_bytes, num * all.action_bytes),
                  0, "actions of rows %d..%d", first, first + count - 1);
-    cr_assert_eq(memcmp(some.logprobs + at, all.logprobs + at, num * sizeof(float)), 0, "logprobs of %d rows", count);
-    cr_assert_eq(memcmp(some.values + at, all.values + at, num * sizeof(float)), 0, "values of %d rows", count);
+    cr_assert_eq(compare_bytes(some.logprobs + at, all.logprobs + at, num * sizeof(float)), 0, "logprobs of %d rows",
+                 count);
+    cr_assert_eq(compare_bytes(some.values + at, all.values + at, num * sizeof(float)), 0, "values of %d rows", count);
     /* Nothing beside the rows was written. */
     const unsigned char *bytes = some.actions;
     for (size_t i = 0; i < ROWS * some.action_bytes; i++)
@@ -149,7 +150,7 @@ Test(inference, rows_of_wide_layers_do_not_depend_on_the_plan) {
         first = malloc(256 * a.action_bytes);
         memcpy(first, a.actions, 256 * a.action_bytes);
       }
-      cr_assert_eq(memcmp(first, a.actions, 256 * a.action_bytes), 0, "tile of %d", dr_tile_sizes[tile]);
+      cr_assert_eq(compare_bytes(first, a.actions, 256 * a.action_bytes), 0, "tile of %d", dr_tile_sizes[tile]);
     }
     free(first);
     acted_close(&a);
@@ -171,7 +172,7 @@ Test(inference, unaligned_observations_give_the_same_bits) {
     for (size_t shift = 1; shift < 16; shift += 2) {
       a.observations = memcpy(buffer + shift, aligned, bytes);
       network_act(&n, &a, 0, 64, false);
-      cr_assert_eq(memcmp(actions, a.actions, 64 * a.action_bytes), 0, "shifted by %zu floats", shift);
+      cr_assert_eq(compare_bytes(actions, a.actions, 64 * a.action_bytes), 0, "shifted by %zu floats", shift);
     }
     a.observations = aligned;
     free(buffer);
@@ -191,9 +192,9 @@ Test(inference, value_alone_equals_the_values_of_act) {
     float values[300];
     network_act(&n, &a, 0, 300, false);
     cr_assert_eq(dr_inference_value(n.inference, n.weights, n.context, 300, a.observations, values), 0);
-    cr_assert_eq(memcmp(values, a.values, sizeof values), 0);
+    cr_assert_eq(compare_bytes(values, a.values, sizeof values), 0);
     cr_assert_eq(dr_inference_value(n.inference, n.weights, n.context, 1, a.observations + 130 * 299, values), 0);
-    cr_assert_eq(memcmp(values, a.values + 299, sizeof values[0]), 0);
+    cr_assert_eq(compare_bytes(values, a.values + 299, sizeof values[0]), 0);
     acted_close(&a);
     network_close(&n);
   }
@@ -211,7 +212,7 @@ Test(inference, logprobs_and_values_may_be_left_out) {
     drover_policy_rows rows = acted_rows(&a, &n.mlp, 0, 20);
     rows.logprobs = rows.values = NULL;
     cr_assert_eq(dr_inference_act(n.inference, n.weights, n.context, &rows), 0);
-    cr_assert_eq(memcmp(actions, a.actions, 20 * a.action_bytes), 0);
+    cr_assert_eq(compare_bytes(actions, a.actions, 20 * a.action_bytes), 0);
     free(actions);
     acted_close(&a);
     network_close(&n);
@@ -232,7 +233,7 @@ Test(inference, a_bad_row_does_not_reach_its_neighbours) {
     network_act(&n, &b, 0, 50, false);
     for (size_t row = 0; row < 50; row++)
       if (row != 20)
-        cr_assert_eq(memcmp((char *)a.actions + row * 8, (char *)b.actions + row * 8, 8), 0, "row %zu", row);
+        cr_assert_eq(compare_bytes((char *)a.actions + row * 8, (char *)b.actions + row * 8, 8), 0, "row %zu", row);
     cr_assert(isnan(((float *)b.actions)[40]), "a NaN observation must be seen in its action");
     acted_close(&a);
     acted_close(&b);

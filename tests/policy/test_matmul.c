@@ -36,8 +36,8 @@ Test(matmul, every_tile_of_the_family_gives_a_row_the_same_bits_at_every_positio
         const size_t first = test_random(&random) % (512 - size + 1);
         cr_assert_eq(dr_matmul_run(runner, s, tile, packed, x + first * shape->x_stride, y), 0);
         for (size_t row = 0; row < size; row++)
-          cr_assert_eq(memcmp(y + row * shape->y_stride, want + (first + row) * shape->y_stride,
-                              (size_t)shape->num_outputs * sizeof *y),
+          cr_assert_eq(compare_bytes(y + row * shape->y_stride, want + (first + row) * shape->y_stride,
+                                     (size_t)shape->num_outputs * sizeof *y),
                        0, "shape %d, tile of %zu, row %zu at position %zu", s, size, first + row, row);
       }
     }

@@ -142,7 +142,7 @@ Test(mlp, initial_weights_are_orthogonal_with_the_documented_gains) {
       for (int32_t n = 0; n < layer->num_outputs; n++) cr_assert_eq(weights[layer->bias_at + (size_t)n], 0.0f);
     }
   for (size_t n = 0; n < 6; n++) cr_assert_eq(weights[mlp.log_std_at + n], -0.5f);
-  cr_assert_neq(memcmp(weights + mlp.layers[0][0].weights_at, weights + mlp.layers[1][0].weights_at, 64), 0,
+  cr_assert_neq(compare_bytes(weights + mlp.layers[0][0].weights_at, weights + mlp.layers[1][0].weights_at, 64), 0,
                 "the two networks begin differently");
   free(weights);
 }
@@ -154,7 +154,7 @@ Test(mlp, initial_weights_are_a_function_of_the_seed) {
   float *first = malloc(mlp.num_weights * sizeof *first), *second = malloc(mlp.num_weights * sizeof *second);
   cr_assert_eq(dr_mlp_initial_weights(&mlp, first), DROVER_OK);
   cr_assert_eq(dr_mlp_initial_weights(&mlp, second), DROVER_OK);
-  cr_assert_eq(memcmp(first, second, mlp.num_weights * sizeof *first), 0);
+  cr_assert_eq(compare_bytes(first, second, mlp.num_weights * sizeof *first), 0);
   mlp.options.seed++;
   cr_assert_eq(dr_mlp_initial_weights(&mlp, second), DROVER_OK);
   for (size_t i = 0; i < 32; i++) cr_assert_neq(first[i], second[i]);

@@ -31,13 +31,13 @@ Test(mlp_file, what_is_saved_is_loaded_bit_for_bit) {
       cr_assert_eq(dr_mlp_file_read(&loaded, path), DROVER_OK, "%s", drover_last_error());
       const dr_mlp *a = &saved->inference->mlp, *b = &loaded->inference->mlp;
       cr_assert_eq(a->num_weights, b->num_weights);
-      cr_assert_eq(memcmp(saved->present->flat, loaded->present->flat, a->num_weights * sizeof(float)), 0);
+      cr_assert_eq(compare_bytes(saved->present->flat, loaded->present->flat, a->num_weights * sizeof(float)), 0);
       cr_assert_eq(b->options.activation, options.activation);
       cr_assert_eq(b->options.head, options.head);
       cr_assert_eq(b->options.has_values, options.has_values);
       cr_assert_eq(b->options.num_hidden, options.num_hidden);
       cr_assert_eq(b->options.leaky_slope, 0.1f);
-      cr_assert_eq(memcmp(b->options.hidden, options.hidden, (size_t)options.num_hidden * sizeof(int32_t)), 0);
+      cr_assert_eq(compare_bytes(b->options.hidden, options.hidden, (size_t)options.num_hidden * sizeof(int32_t)), 0);
       dr_mlp_policy_free(saved);
       dr_mlp_policy_free(loaded);
     }

@@ -82,7 +82,7 @@ Test(mlp_policy, weights_are_set_and_read_back) {
   float *weights = test_floats(&random, count, 1), *back = calloc(count, sizeof *back);
   cr_assert_eq(drover_policy_set_weights(policy, weights, count), DROVER_OK);
   cr_assert_eq(drover_policy_get_weights(policy, back, count), DROVER_OK);
-  cr_assert_eq(memcmp(weights, back, count * sizeof *back), 0);
+  cr_assert_eq(compare_bytes(weights, back, count * sizeof *back), 0);
 
   cr_assert_eq(drover_policy_set_weights(policy, weights, count - 1), DROVER_ERROR_ARGUMENT);
   cr_assert_not_null(strstr(drover_last_error(), "policy set_weights: count must be"));
@@ -93,7 +93,7 @@ Test(mlp_policy, weights_are_set_and_read_back) {
   cr_assert_eq(drover_policy_set_weights(policy, weights, count), DROVER_ERROR_ARGUMENT);
   cr_assert_str_eq(drover_last_error(), "mlp: layers.0.weight[0,0] must be finite, got nan");
   cr_assert_eq(drover_policy_get_weights(policy, weights, count), DROVER_OK);
-  cr_assert_eq(memcmp(weights, back, count * sizeof *back), 0, "a refused vector must change nothing");
+  cr_assert_eq(compare_bytes(weights, back, count * sizeof *back), 0, "a refused vector must change nothing");
   free(weights);
   free(back);
 }
@@ -109,7 +109,7 @@ Test(mlp_policy, a_saved_policy_is_loaded_as_it_was) {
   cr_assert_eq(drover_policy_load(&other, runtime, path), DROVER_OK, "%s", drover_last_error());
   cr_assert_eq(drover_policy_get_weights(policy, saved, count), DROVER_OK);
   cr_assert_eq(drover_policy_get_weights(other, loaded, count), DROVER_OK);
-  cr_assert_eq(memcmp(saved, loaded, count * sizeof *saved), 0);
+  cr_assert_eq(compare_bytes(saved, loaded, count * sizeof *saved), 0);
   cr_assert_eq(drover_policy_destroy(other), DROVER_OK);
   cr_assert_eq(drover_policy_load(&other, runtime, "/nonexistent"), DROVER_ERROR_IO);
   cr_assert_null(other);
@@ -161,12 +161,12 @@ Test(mlp_policy, a_held_version_is_unchanged_by_set_weights) {
     float *weights = test_floats(&random, mlp->num_weights, 0.1);
     for (int i = 0; i < 3; i++) cr_assert_eq(dr_mlp_policy_replace(self, weights), DROVER_OK);
     cr_assert_eq(type->act(self, held, context, &again), 0);
-    cr_assert_eq(memcmp(a.actions, b.actions, 40 * a.action_bytes), 0);
-    cr_assert_eq(memcmp(a.values, b.values, 40 * sizeof(float)), 0);
+    cr_assert_eq(compare_bytes(a.actions, b.actions, 40 * a.action_bytes), 0);
+    cr_assert_eq(compare_bytes(a.values, b.values, 40 * sizeof(float)), 0);
     const void *newest = type->acquire(self);
     cr_assert_neq(newest, held);
     cr_assert_eq(type->act(self, newest, context, &again), 0);
-    cr_assert_neq(memcmp(a.values, b.values, 40 * sizeof(float)), 0);
+    cr_assert_neq(compare_bytes(a.values, b.values, 40 * sizeof(float)), 0);
     type->release(self, held);
     type->release(self, newest);
     type->close_context(self, context);

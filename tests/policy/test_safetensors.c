@@ -48,9 +48,9 @@ static void write_bytes(const void *bytes, size_t count) {
 /* A file of this header and `data_bytes` bytes of data. */
 static void write_header(const char *header, size_t data_bytes) {
   const uint64_t length = strlen(header);
-  char *bytes = calloc(1, 8 + length + data_bytes);
+  char *bytes = calloc(1, 8 + length + data_bytes + 1);
   memcpy(bytes, &length, 8);
-  memcpy(bytes + 8, header, length);
+  snprintf(bytes + 8, length + 1, "%s", header);
   write_bytes(bytes, 8 + length + data_bytes);
   free(bytes);
 }
@@ -96,9 +96,9 @@ Test(safetensors, what_is_written_is_read_back) {
   cr_assert_eq(found->rank, 2);
   cr_assert_eq(found->shape[0], 2);
   cr_assert_eq(found->shape[1], 3);
-  cr_assert_eq(memcmp(found->data, weights, sizeof weights), 0);
-  cr_assert_eq(memcmp(dr_safetensors_find(file, "flags")->data, flags, sizeof flags), 0);
-  cr_assert_eq(memcmp(dr_safetensors_find(file, "scalar")->data, &scalar, sizeof scalar), 0);
+  cr_assert_eq(compare_bytes(found->data, weights, sizeof weights), 0);
+  cr_assert_eq(compare_bytes(dr_safetensors_find(file, "flags")->data, flags, sizeof flags), 0);
+  cr_assert_eq(compare_bytes(dr_safetensors_find(file, "scalar")->data, &scalar, sizeof scalar), 0);
   cr_assert_eq(dr_safetensors_find(file, "empty")->shape[1], 4);
   dr_safetensors_close(file);
 }

@@ -106,6 +106,7 @@ expect 1 'is it mounted' "doctor without /proc" "$drover" doctor --root "$scratc
 sleep 60 &
 sleeper=$!
 children+=("$sleeper")
+until grep -q sleep "/proc/$sleeper/cmdline"; do sleep 0.01; done # the shell's copy has become sleep
 expect 0 "process $sleeper, sleep 60" "doctor of a sleeping process" "$drover" doctor --pid "$sleeper"
 expect 0 'threads +1, constant' "watch of a sleeping process" \
   "$drover" doctor --watch "$sleeper" --for 0.3 --interval 10 --constant

@@ -20,15 +20,16 @@ typedef struct drover_batch drover_batch;
 typedef enum drover_autoreset {
   DROVER_AUTORESET_SAME_STEP = 0, /* the step that ends an episode also begins the next; final observation kept */
   DROVER_AUTORESET_NEXT_STEP = 1, /* the next step ignores the action and resets; that row has valid = 0 */
-  DROVER_AUTORESET_DISABLED = 2   /* the caller resets with drover_batch_reset_some; a step of a finished env is an error */
+  DROVER_AUTORESET_DISABLED =
+      2 /* the caller resets with drover_batch_reset_some; a step of a finished env is an error */
 } drover_autoreset;
 
 typedef struct drover_batch_options {
-  size_t size;               /* set by init */
-  int32_t num_envs;          /* N, 1..DROVER_MAX_ENVS */
+  size_t size;      /* set by init */
+  int32_t num_envs; /* N, 1..DROVER_MAX_ENVS */
   uint64_t seed;
-  int32_t shard;             /* envs a shard, 0 = automatic; the results do not depend on it */
-  int32_t chunk;             /* envs claimed at once, 0 = automatic; the results do not depend on it */
+  int32_t shard; /* envs a shard, 0 = automatic; the results do not depend on it */
+  int32_t chunk; /* envs claimed at once, 0 = automatic; the results do not depend on it */
   drover_autoreset autoreset;
   int32_t max_episode_steps; /* time limit in steps; -1 = the env type's own, 0 = none */
   int64_t fault_limit;       /* a run stops once more than this many faults were counted since reset; -1 = 100 + N */
@@ -50,17 +51,18 @@ typedef struct drover_batch_view {
   size_t size; /* set by the caller to sizeof(drover_batch_view) */
   int32_t num_envs;
   const drover_env_spec *spec;
-  const float *observations;       /* [N x observation_size] what the next action should answer */
-  const float *rewards;            /* [N] */
-  const uint8_t *terminated;       /* [N] */
-  const uint8_t *truncated;        /* [N] */
-  const uint8_t *valid;            /* [N] 0: this row is a fault or a next-step reset, not a transition */
-  const float *infos;              /* [N x num_infos] or NULL */
-  const float *final_observations; /* [N x observation_size] last observation of the episode where terminated|truncated */
-  const double *episode_returns;   /* [N] sum of rewards of the episode that ended, where terminated|truncated */
-  const int32_t *episode_lengths;  /* [N] its steps, likewise */
-  const uint64_t *lifetime_steps;  /* [N] steps of each env since the batch was reset with a seed */
-  int64_t num_faults;              /* since the batch was reset with a seed */
+  const float *observations; /* [N x observation_size] what the next action should answer */
+  const float *rewards;      /* [N] */
+  const uint8_t *terminated; /* [N] */
+  const uint8_t *truncated;  /* [N] */
+  const uint8_t *valid;      /* [N] 0: this row is a fault or a next-step reset, not a transition */
+  const float *infos;        /* [N x num_infos] or NULL */
+  const float
+      *final_observations;       /* [N x observation_size] last observation of the episode where terminated|truncated */
+  const double *episode_returns; /* [N] sum of rewards of the episode that ended, where terminated|truncated */
+  const int32_t *episode_lengths; /* [N] its steps, likewise */
+  const uint64_t *lifetime_steps; /* [N] steps of each env since the batch was reset with a seed */
+  int64_t num_faults;             /* since the batch was reset with a seed */
 } drover_batch_view;
 
 DROVER_API drover_status drover_batch_options_init(drover_batch_options *options, size_t size);

@@ -58,36 +58,36 @@ typedef struct drover_env_spec {
   const float *observation_low;  /* [observation_size] or NULL = unbounded; informative */
   const float *observation_high; /* [observation_size] or NULL */
   drover_action_kind action_kind;
-  int32_t action_size;           /* numbers an action: 1 if discrete, else 1..65536 */
-  int32_t num_actions;           /* discrete: how many, >= 1; else 0 */
-  const float *action_low;       /* continuous: [action_size], finite or -INFINITY; NULL if discrete */
-  const float *action_high;      /* continuous: [action_size] */
-  int32_t max_episode_steps;     /* time limit in steps, 0 = none; enforced by the runtime as `truncated` */
-  size_t state_size;             /* bytes an env; the runtime owns this memory, zeroed, at a stride of exactly state_size */
-  size_t state_align;            /* power of two dividing state_size, at most 64; 0 = 16 */
-  int32_t lanes;                 /* step_many works best on multiples of this many envs; 0 or 1 = no preference */
-  int32_t num_infos;             /* float32 info columns a step (reward terms and the like) */
-  const char *const *info_names; /* [num_infos] */
-  int32_t num_params;            /* parameters that can be set while running */
+  int32_t action_size;       /* numbers an action: 1 if discrete, else 1..65536 */
+  int32_t num_actions;       /* discrete: how many, >= 1; else 0 */
+  const float *action_low;   /* continuous: [action_size], finite or -INFINITY; NULL if discrete */
+  const float *action_high;  /* continuous: [action_size] */
+  int32_t max_episode_steps; /* time limit in steps, 0 = none; enforced by the runtime as `truncated` */
+  size_t state_size;         /* bytes an env; the runtime owns this memory, zeroed, at a stride of exactly state_size */
+  size_t state_align;        /* power of two dividing state_size, at most 64; 0 = 16 */
+  int32_t lanes;             /* step_many works best on multiples of this many envs; 0 or 1 = no preference */
+  int32_t num_infos;         /* float32 info columns a step (reward terms and the like) */
+  const char *const *info_names;  /* [num_infos] */
+  int32_t num_params;             /* parameters that can be set while running */
   const char *const *param_names; /* [num_params] */
-  size_t save_size;              /* bytes an env that save/load use; 0 = save/load are not possible */
-  size_t memory_bytes;           /* informative: bytes an env allocates by itself besides state_size */
+  size_t save_size;               /* bytes an env that save/load use; 0 = save/load are not possible */
+  size_t memory_bytes;            /* informative: bytes an env allocates by itself besides state_size */
 } drover_env_spec;
 
 /* `count` neighbouring envs, one call. Row i is env first_env + i. Everything is the runtime's; valid in the call. */
 typedef struct drover_env_rows {
   int32_t count;
-  int32_t first_env;         /* absolute index of row 0's env */
+  int32_t first_env; /* absolute index of row 0's env */
   uint64_t seed;
-  uint32_t purpose;          /* DROVER_RANDOM_STEP or DROVER_RANDOM_RESET */
-  const uint64_t *counters;  /* [count]: lifetime step (step) or episode number (reset) of each env */
-  const void *actions;       /* [count x action_size] int32 or float32; NULL in reset */
-  float *observations;       /* [count x observation_size], out. In step: holds anything before the call */
-  float *rewards;            /* [count], out; NULL in reset */
-  uint8_t *terminated;       /* [count], out, zero before the call; the episode ended by the task's own rule. NULL in reset */
-  uint8_t *truncated;        /* [count], out, zero before the call; ended for another reason than the time limit */
-  float *infos;              /* [count x num_infos], out, zero before the call; NULL if num_infos = 0 or in reset */
-  uint8_t *failed;           /* [count], out, zero before the call: step_many sets 1 where an env failed */
+  uint32_t purpose;         /* DROVER_RANDOM_STEP or DROVER_RANDOM_RESET */
+  const uint64_t *counters; /* [count]: lifetime step (step) or episode number (reset) of each env */
+  const void *actions;      /* [count x action_size] int32 or float32; NULL in reset */
+  float *observations;      /* [count x observation_size], out. In step: holds anything before the call */
+  float *rewards;           /* [count], out; NULL in reset */
+  uint8_t *terminated; /* [count], out, zero before the call; the episode ended by the task's own rule. NULL in reset */
+  uint8_t *truncated;  /* [count], out, zero before the call; ended for another reason than the time limit */
+  float *infos;        /* [count x num_infos], out, zero before the call; NULL if num_infos = 0 or in reset */
+  uint8_t *failed;     /* [count], out, zero before the call: step_many sets 1 where an env failed */
 } drover_env_rows;
 
 /* The random stream of row i of this call. Cheap: make it when it is needed. Any two calls for the same row in the
@@ -99,10 +99,10 @@ static inline drover_random drover_env_random(const drover_env_rows *rows, int32
 /* The table. All functions return 0 on success and anything else on failure, and must not unwind through the caller.
  * Functions marked optional may be NULL. `shared` is what `open` made, `state` this env's state_size bytes. */
 typedef struct drover_env_type {
-  uint32_t abi_version;     /* DROVER_ENV_ABI_VERSION */
-  uint32_t size;            /* sizeof(drover_env_type) */
-  const char *name;         /* "CartPole-v1": letters, digits, - _ . / only, at most 63 */
-  const char *summary;      /* one line for `drover envs` */
+  uint32_t abi_version;                 /* DROVER_ENV_ABI_VERSION */
+  uint32_t size;                        /* sizeof(drover_env_type) */
+  const char *name;                     /* "CartPole-v1": letters, digits, - _ . / only, at most 63 */
+  const char *summary;                  /* one line for `drover envs` */
   const drover_env_arg_info *arg_infos; /* ended by a NULL key; NULL = takes no arguments */
 
   /* Once a batch, on the caller's thread: read args, fill spec, make read-only data for all envs of the batch.

@@ -32,14 +32,15 @@ typedef struct drover_policy_spec {
 /* One call of act: rows of neighbouring envs. Everything is the runtime's; valid in the call. */
 typedef struct drover_policy_rows {
   int32_t count;
-  int32_t first_env;          /* absolute index of row 0's env */
-  uint64_t seed;              /* the batch's */
-  const uint64_t *counters;   /* [count] lifetime steps, for noise: drover_random_at(seed, env, DROVER_RANDOM_ACTION, c) */
-  int32_t deterministic;      /* 1: the mode of the distribution instead of a sample */
-  const float *observations;  /* [count x observation_size] */
-  void *actions;              /* out [count x action_size]: int32, or float32 raw samples (not clipped) */
-  float *logprobs;            /* out [count], or NULL: log-probability of the raw sample */
-  float *values;              /* out [count], or NULL; only asked for if spec.has_values */
+  int32_t first_env; /* absolute index of row 0's env */
+  uint64_t seed;     /* the batch's */
+  const uint64_t
+      *counters;         /* [count] lifetime steps, for noise: drover_random_at(seed, env, DROVER_RANDOM_ACTION, c) */
+  int32_t deterministic; /* 1: the mode of the distribution instead of a sample */
+  const float *observations; /* [count x observation_size] */
+  void *actions;             /* out [count x action_size]: int32, or float32 raw samples (not clipped) */
+  float *logprobs;           /* out [count], or NULL: log-probability of the raw sample */
+  float *values;             /* out [count], or NULL; only asked for if spec.has_values */
 } drover_policy_rows;
 
 /* All functions that return int: 0 = success. Functions marked optional may be NULL. */
@@ -62,8 +63,7 @@ typedef struct drover_policy_type {
 
   /* Values alone, for bootstrapping: observations [count x observation_size] -> values [count]. Optional if
    * has_values is 0. */
-  int (*value)(void *self, const void *version, void *context, int32_t count, const float *observations,
-               float *values);
+  int (*value)(void *self, const void *version, void *context, int32_t count, const float *observations, float *values);
 
   void (*destroy)(void *self); /* optional */
 } drover_policy_type;

@@ -31,23 +31,23 @@ typedef struct drover_progress {
 } drover_progress;
 
 typedef struct drover_rollout_options {
-  size_t size;        /* set by init */
-  int32_t num_steps;  /* T, 1..16777216 */
+  size_t size;           /* set by init */
+  int32_t num_steps;     /* T, 1..16777216 */
   int32_t deterministic; /* 1: the policy's mode instead of samples */
   drover_action_transform transform;
-  float gamma;        /* discount, default 0.99 */
-  float gae_lambda;   /* default 0.95 */
-  int32_t barrier;    /* 1: all shards wait for each other after every step (for comparisons only) */
+  float gamma;      /* discount, default 0.99 */
+  float gae_lambda; /* default 0.95 */
+  int32_t barrier;  /* 1: all shards wait for each other after every step (for comparisons only) */
   void (*progress)(void *user, const drover_progress *progress); /* from a worker, at most every 100 ms; may be NULL */
   void *progress_user;
 } drover_rollout_options;
 
 /* An episode that ended in the rollout (also by a fault). */
 typedef struct drover_episode {
-  int32_t step;         /* t of the action that ended it */
+  int32_t step; /* t of the action that ended it */
   int32_t env;
   double episode_return; /* sum of raw rewards over the whole episode, also before this rollout */
-  int32_t length;       /* steps */
+  int32_t length;        /* steps */
   uint8_t terminated;
   uint8_t truncated;
   uint8_t faulted;
@@ -72,23 +72,23 @@ typedef struct drover_rollout_view {
   int32_t action_size;
   int32_t num_infos;
   drover_action_kind action_kind;
-  float *observations;   /* [(T+1) x N x observation_size]; row T is what follows the last action */
-  void *actions;         /* [T x N x action_size] int32 or float32 raw samples */
-  float *logprobs;       /* [T x N] */
-  float *values;         /* [(T+1) x N], or NULL if the policy has none */
-  float *rewards;        /* [T x N] */
-  uint8_t *terminated;   /* [T x N] */
-  uint8_t *truncated;    /* [T x N] */
-  uint8_t *valid;        /* [T x N] */
-  float *infos;          /* [T x N x num_infos] or NULL */
-  float *advantages;     /* [T x N] generalised advantage estimates (Schulman et al. 2016, eq. 16), or NULL */
-  float *returns;        /* [T x N] advantages + values, or NULL */
+  float *observations; /* [(T+1) x N x observation_size]; row T is what follows the last action */
+  void *actions;       /* [T x N x action_size] int32 or float32 raw samples */
+  float *logprobs;     /* [T x N] */
+  float *values;       /* [(T+1) x N], or NULL if the policy has none */
+  float *rewards;      /* [T x N] */
+  uint8_t *terminated; /* [T x N] */
+  uint8_t *truncated;  /* [T x N] */
+  uint8_t *valid;      /* [T x N] */
+  float *infos;        /* [T x N x num_infos] or NULL */
+  float *advantages;   /* [T x N] generalised advantage estimates (Schulman et al. 2016, eq. 16), or NULL */
+  float *returns;      /* [T x N] advantages + values, or NULL */
   int64_t num_episodes;
   const drover_episode *episodes;  /* [num_episodes] in (step, env) order */
   const float *final_observations; /* [num_episodes x observation_size] */
   const float *final_values;       /* [num_episodes] V(final observation), 0 where terminated; NULL without values */
   int64_t num_faults;
-  const drover_fault *faults;      /* [num_faults] in (step, env) order */
+  const drover_fault *faults; /* [num_faults] in (step, env) order */
 } drover_rollout_view;
 
 DROVER_API drover_status drover_rollout_options_init(drover_rollout_options *options, size_t size);

@@ -18,14 +18,14 @@ typedef struct drover_task_guard {
 } drover_task_guard;
 
 typedef struct drover_runtime_options {
-  size_t size;                 /* set by init */
-  int32_t num_workers;         /* threads that may run at once, the caller's among them; 0 = the usable cores */
-  const char *cpus;            /* pin workers to these CPUs in turn, "0-7,16"; NULL = leave the threads' masks alone */
-  int32_t numa_node;           /* keep the workers on this NUMA node; -1 = anywhere */
-  int32_t trace_events;        /* events kept a worker for drover_runtime_save_trace; 0 = no trace */
+  size_t size;          /* set by init */
+  int32_t num_workers;  /* threads that may run at once, the caller's among them; 0 = the usable cores */
+  const char *cpus;     /* pin workers to these CPUs in turn, "0-7,16"; NULL = leave the threads' masks alone */
+  int32_t numa_node;    /* keep the workers on this NUMA node; -1 = anywhere */
+  int32_t trace_events; /* events kept a worker for drover_runtime_save_trace; 0 = no trace */
   int32_t forbid_oversubscription; /* 1: creating a runtime with more workers than usable cores fails */
-  const char *filesystem_root; /* where /proc and /sys are looked up, for tests; NULL = "/" */
-  const drover_task_guard *guard; /* NULL = the built-in guard of threads.h; copied */
+  const char *filesystem_root;     /* where /proc and /sys are looked up, for tests; NULL = "/" */
+  const drover_task_guard *guard;  /* NULL = the built-in guard of threads.h; copied */
 } drover_runtime_options;
 
 /* What one worker did since the runtime was created or its statistics were reset. Times in nanoseconds. */
@@ -42,11 +42,11 @@ typedef struct drover_worker_stats {
 } drover_worker_stats;
 
 typedef struct drover_runtime_stats {
-  size_t size;              /* set by the caller to sizeof(drover_runtime_stats) */
-  int32_t num_workers;      /* the arena's size */
-  int32_t num_joined;       /* workers that have run a task since the last reset of the statistics */
-  int32_t max_threads;      /* most threads the process was seen to have (sampled at most every 100 ms) */
-  int32_t has_heaps;        /* 1 if malloc is jemalloc: each worker then has a heap of its own, and bytes are counted */
+  size_t size;         /* set by the caller to sizeof(drover_runtime_stats) */
+  int32_t num_workers; /* the arena's size */
+  int32_t num_joined;  /* workers that have run a task since the last reset of the statistics */
+  int32_t max_threads; /* most threads the process was seen to have (sampled at most every 100 ms) */
+  int32_t has_heaps;   /* 1 if malloc is jemalloc: each worker then has a heap of its own, and bytes are counted */
   drover_worker_stats total; /* the sum over all workers */
 } drover_runtime_stats;
 
@@ -57,8 +57,8 @@ DROVER_API drover_status drover_runtime_options_init(drover_runtime_options *opt
 DROVER_API drover_status drover_runtime_create(drover_runtime **out, const drover_runtime_options *options);
 DROVER_API drover_status drover_runtime_destroy(drover_runtime *runtime);
 
-/* Stop every run in progress at its next shard-step; the calls return DROVER_ERROR_CANCELLED. One atomic store: any
- * thread, also a signal handler. The cancellation ends when a call next starts while none is in progress. */
+/* Stop every call in progress at its next shard-step; they return DROVER_ERROR_CANCELLED. Calls that begin later are
+ * not affected. One atomic addition: any thread, also a signal handler. */
 DROVER_API void drover_runtime_cancel(drover_runtime *runtime);
 
 /* Read the counters without disturbing the workers; a running total may be a step old. Any thread. */

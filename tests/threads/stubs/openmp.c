@@ -1,5 +1,5 @@
 /* openmp.c: a stand-in for an OpenMP runtime (libiomp5.so): it keeps limits and counts calls, and has no threads.
- * STUB_GLOBAL_LEVELS: the nesting level is the process's, as in libgomp before GCC 11.
+ * STUB_GLOBAL_LEVELS: the nesting level is the process's, as in older libgomp.
  * STUB_GLOBAL_THREADS: so is the number of threads, which no real runtime does. */
 #include <stdatomic.h>
 
