@@ -34,8 +34,8 @@ function(onednn_examine package_dir)
     string(REGEX MATCHALL "[0-9]+" numbers "${numbers}")
     list(JOIN numbers . onednn_version)
     if(NOT runtime STREQUAL "THREADPOOL")
-      set(onednn_problem "is built with the ${runtime} runtime, not THREADPOOL: it could not run on Drover's workers, and \
-threads of its own would nest inside them")
+      string(CONCAT onednn_problem "is built with the ${runtime} runtime, not THREADPOOL: it could not run on Drover's "
+                    "workers, and threads of its own would nest inside them")
     elseif(onednn_version VERSION_LESS onednn_min_version)
       set(onednn_problem "is version ${onednn_version}; Drover needs ${onednn_min_version} or newer")
     else()

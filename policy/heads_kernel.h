@@ -21,16 +21,15 @@ static inline row_streams streams_of(const dr_head_rows *head, int32_t row) {
   const uint64_t *counters = rows->counters + head->first + row;
   uint64_t copy[DR_LANES] = {0};
   if (head->count - row < DR_LANES) counters = memcpy(copy, counters, (size_t)(head->count - row) * sizeof copy[0]);
-  const uint32_t first_env = (uint32_t)(rows->first_env + head->first + row);
-  uint64_t env[DR_LANES];
-  for (uint32_t lane = 0; lane < DR_LANES; lane++) env[lane] = first_env + lane;
+  static const uint64_t lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const dr_words first_env = DR_MM_SET_WORDS(rows->first_env + head->first + row);
   row_streams streams;
   for (int half = 0; half < 2; half++) {
     const dr_words step = DR_MM_LOAD_WORDS(counters + half * HALF);
     streams.step[half] = step;
     streams.purpose[half] = (DR_MM(srli_epi64)(step, 32) & DR_MM_SET_WORDS(0xFFFFFF)) |
                             DR_MM_SET_WORDS((uint64_t)DROVER_RANDOM_ACTION << 24);
-    streams.env[half] = DR_MM_LOAD_WORDS(env + half * HALF);
+    streams.env[half] = first_env + DR_MM_LOAD_WORDS(lanes + half * HALF);
   }
   return streams;
 }
@@ -69,10 +68,7 @@ DR_INLINE dr_floats uniform(dr_bits word) { return DR_MM_TO_FLOATS(word >> 8) * 
 
 /* Column n of DR_LANES rows of outputs. */
 DR_INLINE dr_floats column(const dr_head_rows *head, int32_t row, int32_t n) {
-  float values[DR_LANES];
-  const float *from = head->outputs + (size_t)row * head->stride + (size_t)n;
-  for (int lane = 0; lane < DR_LANES; lane++, from += head->stride) values[lane] = *from;
-  return load(values);
+  return load_apart(head->outputs + (size_t)row * head->stride + (size_t)n, head->stride);
 }
 
 DR_INLINE int32_t live_rows(const dr_head_rows *head, int32_t row) {
@@ -151,8 +147,7 @@ static void gaussian(const dr_head_rows *head) {
   float *const actions = (float *)head->rows->actions + (size_t)head->first * (size_t)size;
   for (int32_t row = 0; row < head->count; row += DR_LANES) {
     const int32_t live = live_rows(head, row);
-    double logprob[DR_LANES];
-    for (int lane = 0; lane < DR_LANES; lane++) logprob[lane] = head->logprob_constant;
+    dr_doubles logprob = (dr_doubles){0} + head->logprob_constant;
     const row_streams streams = streams_of(head, row);
     for (int32_t n = 0; n < size; n += 4) {
       const int32_t some = size - n < 4 ? size - n : 4;
@@ -173,13 +168,9 @@ static void gaussian(const dr_head_rows *head) {
         for (int32_t lane = 0; lane < live; lane++)
           actions[(size_t)(row + lane) * (size_t)size + (size_t)(n + j)] = values[lane];
       }
-      float halves[DR_LANES];
-      store(halves, squares * splat(0.5f));
-      for (int lane = 0; lane < DR_LANES; lane++) logprob[lane] -= (double)halves[lane];
+      logprob -= __builtin_convertvector(squares * splat(0.5f), dr_doubles);
     }
-    float rounded[DR_LANES];
-    for (int lane = 0; lane < DR_LANES; lane++) rounded[lane] = (float)logprob[lane];
-    put_logprobs(head, row, load(rounded));
+    put_logprobs(head, row, __builtin_convertvector(logprob, dr_floats));
   }
 }
 

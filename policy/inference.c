@@ -116,7 +116,8 @@ void dr_inference_destroy(dr_inference *inference) {
 int32_t dr_inference_tiles(const dr_inference *inference, int32_t tiles[8]) {
   int32_t num_tiles = 0;
   for (int32_t tile = 0; tile < DR_NUM_TILES; tile++)
-    if (!inference->wide || dr_matmul_set_has_tile(inference->wide, tile)) tiles[num_tiles++] = dr_tile_sizes[tile];
+    if (inference->wide ? dr_matmul_set_has_tile(inference->wide, tile) : dr_tile_sizes[tile] >= DR_ROWS_MULTIPLE)
+      tiles[num_tiles++] = dr_tile_sizes[tile];
   return num_tiles;
 }
 

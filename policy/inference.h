@@ -10,8 +10,8 @@
 #include "policy/matmul.h"
 #include "policy/mlp.h"
 
-/* A layer with more weights than this is wide. Below it, oneDNN's cost of a call (0.5 us) is larger than what its
- * kernels save; README.md has the figures. */
+/* A layer with more weights than this is wide. Below it, the cost of a call of oneDNN (0.5 us) shows; README.md has the
+ * figures. */
 enum { DR_NARROW_WEIGHTS = 32768 };
 
 /* Immutable once made, shared by all workers. */
@@ -58,7 +58,8 @@ int dr_inference_act(const dr_inference *inference, const dr_weights *weights, d
 int dr_inference_value(const dr_inference *inference, const dr_weights *weights, dr_context *context, int32_t count,
                        const float *observations, float *values);
 
-/* The row counts it evaluates at once, ascending, for drover_policy_spec; returns how many. */
+/* The row counts it evaluates at once, ascending, for drover_policy_spec; returns how many. Without wide layers any
+ * count will do: the list then says which fill the vectors. */
 int32_t dr_inference_tiles(const dr_inference *inference, int32_t tiles[8]);
 
 #endif

@@ -52,12 +52,31 @@ typedef __m128i dr_words;
 
 typedef float dr_floats __attribute__((vector_size(4 * DR_LANES)));
 typedef int32_t dr_ints __attribute__((vector_size(4 * DR_LANES)));
+typedef double dr_doubles __attribute__((vector_size(8 * DR_LANES)));
 typedef uint32_t dr_bits __attribute__((vector_size(4 * DR_LANES)));
 
 DR_INLINE dr_floats load(const float *from) { return DR_MM(loadu_ps)(from); }
 DR_INLINE void store(float *to, dr_floats x) { DR_MM(storeu_ps)(to, x); }
 DR_INLINE dr_floats splat(float x) { return DR_MM(set1_ps)(x); }
 DR_INLINE dr_ints splat_int(int32_t x) { return (dr_ints)DR_MM(set1_epi32)(x); }
+
+/* Numbers `stride` floats apart into the lanes. */
+DR_INLINE __m128 four_apart(const float *from, size_t stride) {
+  return _mm_setr_ps(from[0], from[stride], from[2 * stride], from[3 * stride]);
+}
+
+DR_INLINE dr_floats load_apart(const float *from, size_t stride) {
+#if DR_ISA == 512
+  dr_floats x = _mm512_castps128_ps512(four_apart(from, stride));
+  x = _mm512_insertf32x4(x, four_apart(from + 4 * stride, stride), 1);
+  x = _mm512_insertf32x4(x, four_apart(from + 8 * stride, stride), 2);
+  return _mm512_insertf32x4(x, four_apart(from + 12 * stride, stride), 3);
+#elif DR_ISA == 256
+  return _mm256_set_m128(four_apart(from + 4 * stride, stride), four_apart(from, stride));
+#else
+  return four_apart(from, stride);
+#endif
+}
 
 /* The sum over all lanes, halves first. */
 DR_INLINE float sum_lanes(dr_floats x) {

@@ -20,7 +20,7 @@ struct Window {
   long live; /* taken from the buffer and not freed */
 };
 
-/* No static TLS: a library opened late may find none left. */
+/* The default model on purpose: initial-exec needs static TLS, of which a library opened late may find none left. */
 thread_local Window window;
 
 }  // namespace

@@ -55,7 +55,7 @@ dr_place *dr_board_post(dr_board *board, struct dr_run *run) {
   place->run = run;
   const uint64_t id = ++board->next_id;
   pthread_mutex_unlock(&board->lock);
-  atomic_fetch_add_explicit(&board->num_posted, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&board->num_rivals, 1, memory_order_relaxed);
   /* release: publishes place->run and the prepared run to the roots that attach. */
   atomic_store_explicit(&place->word, id << 32 | OPEN, memory_order_release);
   return place;
@@ -73,7 +73,7 @@ void dr_board_close(dr_board *board, dr_place *place) {
   while (atomic_load_explicit(&place->word, memory_order_acquire) & ATTACHED_MASK)
     pthread_cond_wait(&place->changed, &place->lock);
   pthread_mutex_unlock(&place->lock);
-  atomic_fetch_sub_explicit(&board->num_posted, 1, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&board->num_rivals, 1, memory_order_relaxed);
   pthread_mutex_lock(&board->lock);
   place->taken = false;
   pthread_cond_signal(&board->freed);

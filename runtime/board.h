@@ -32,7 +32,9 @@ typedef struct dr_place {
 
 typedef struct dr_board {
   _Atomic int32_t num_references; /* the runtime's, and one a root that has not started or not ended */
-  _Atomic int32_t num_posted;     /* runs posted now: more than one means that callers share the workers */
+  /* Hints for taking turns, relaxed: who wants workers (runs posted, exchange roots), and roots sent but not begun. */
+  _Atomic int32_t num_rivals;
+  _Atomic int32_t num_waiting;
   pthread_mutex_t lock;
   pthread_cond_t freed;
   uint32_t next_id; /* under lock */
@@ -53,6 +55,12 @@ void dr_board_close(dr_board *board, dr_place *place);
 uint64_t dr_place_ticket(const dr_board *board, const dr_place *place);
 dr_place *dr_board_attach(dr_board *board, uint64_t ticket);
 void dr_place_detach(dr_place *place);
+
+/* Somebody else's root waits for a worker. */
+static inline bool dr_board_rivals_wait(const dr_board *board) {
+  return atomic_load_explicit(&board->num_rivals, memory_order_relaxed) > 1 &&
+         atomic_load_explicit(&board->num_waiting, memory_order_relaxed) > 0;
+}
 
 /* Sleep until dr_place_wake or timeout_us passes (< 0: no limit), unless *until is 0 already. */
 void dr_place_sleep(dr_place *place, _Atomic int32_t *until, int64_t timeout_us);

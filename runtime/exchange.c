@@ -23,6 +23,7 @@ static void release_exchange(dr_exchange *x) {
   free((void *)x->sent);
   free((void *)x->ready);
   free(x->in_flight);
+  dr_board_release(x->board);
   free(x);
 }
 
@@ -39,6 +40,8 @@ static drover_status make_exchange(drover_batch *batch) {
   pthread_cond_init(&x->changed, &attributes);
   pthread_condattr_destroy(&attributes);
   x->batch = batch;
+  x->board = batch->runtime->board;
+  dr_board_hold(x->board);
   x->mask = size - 1;
   x->sent = dr_slab_zalloc(size, sizeof *x->sent);
   x->ready = dr_slab_zalloc(size, sizeof *x->ready);
@@ -135,9 +138,34 @@ static bool step_some(dr_exchange *x, dr_worker *worker) {
   return count > 0;
 }
 
+static void exchange_root(void *arg, uint64_t word, int32_t index);
+
+static drover_status send_root(dr_exchange *x) {
+  atomic_fetch_add_explicit(&x->num_roots, 1, memory_order_seq_cst);
+  atomic_fetch_add_explicit(&x->num_references, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&x->board->num_rivals, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&x->board->num_waiting, 1, memory_order_relaxed);
+  const drover_status status = dr_arena_enqueue(x->batch->runtime->arena, exchange_root, x, 0);
+  if (status == DROVER_OK) return status;
+  atomic_fetch_sub_explicit(&x->board->num_waiting, 1, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&x->board->num_rivals, 1, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&x->num_roots, 1, memory_order_seq_cst);
+  release_exchange(x);
+  return status;
+}
+
+/* Step what was sent until nothing is left, or a rival waits and this worker's turn is over: true. */
+static bool step_for_a_turn(dr_exchange *x, dr_worker *worker) {
+  const uint64_t turn_end = dr_monotonic_ns() + DR_TURN_NS;
+  while (step_some(x, worker))
+    if (dr_board_rivals_wait(x->board) && dr_monotonic_ns() > turn_end) return true;
+  return false;
+}
+
 static void exchange_root(void *arg, uint64_t word, int32_t index) {
   (void)word;
   dr_exchange *x = arg;
+  atomic_fetch_sub_explicit(&x->board->num_waiting, 1, memory_order_relaxed);
   for (bool more = true; more;) {
     atomic_fetch_add_explicit(&x->num_active, 1, memory_order_seq_cst);
     if (!atomic_load_explicit(&x->closed, memory_order_seq_cst)) {
@@ -147,8 +175,9 @@ static void exchange_root(void *arg, uint64_t word, int32_t index) {
       /* Counted as a call, so that the statistics are not reset under it. */
       atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_relaxed);
       dr_worker_enter(worker, &entry);
-      while (step_some(x, worker)) continue;
+      const bool leaves = step_for_a_turn(x, worker);
       dr_worker_leave(worker, &entry);
+      if (leaves) send_root(x); /* should that fail, recv steps what is left */
       dr_runtime_end_call(runtime);
     }
     atomic_fetch_sub_explicit(&x->num_roots, 1, memory_order_seq_cst);
@@ -160,21 +189,15 @@ static void exchange_root(void *arg, uint64_t word, int32_t index) {
     /* release: hands the worker's counters and rows to the destroyer. */
     atomic_fetch_sub_explicit(&x->num_active, 1, memory_order_seq_cst);
   }
+  atomic_fetch_sub_explicit(&x->board->num_rivals, 1, memory_order_relaxed);
   release_exchange(x);
 }
 
 /* As many roots as the sent envs can use, at most the other workers. */
 static void call_workers(dr_exchange *x, int32_t count) {
   const int32_t others = x->batch->runtime->num_workers - 1;
-  while (atomic_load_explicit(&x->num_roots, memory_order_seq_cst) < (count < others ? count : others)) {
-    atomic_fetch_add_explicit(&x->num_roots, 1, memory_order_seq_cst);
-    atomic_fetch_add_explicit(&x->num_references, 1, memory_order_relaxed);
-    if (dr_arena_enqueue(x->batch->runtime->arena, exchange_root, x, 0) == DROVER_OK) continue;
-    /* No task could be made: recv steps everything itself. */
-    atomic_fetch_sub_explicit(&x->num_roots, 1, memory_order_seq_cst);
-    release_exchange(x);
-    return;
-  }
+  while (atomic_load_explicit(&x->num_roots, memory_order_seq_cst) < (count < others ? count : others))
+    if (send_root(x) != DROVER_OK) return; /* recv steps everything itself */
 }
 
 /* ---- Send ---------------------------------------------------------------------------------------------------- */
@@ -285,13 +308,7 @@ static bool passed(const struct timespec *limit) {
 /* The caller steps sent envs as worker 0 until enough are ready, unless another caller is worker 0. */
 static void step_as_caller(dr_exchange *x, int32_t wanted, const struct timespec *limit) {
   drover_runtime *runtime = x->batch->runtime;
-  int busy = pthread_mutex_trylock(&runtime->caller_lock);
-  /* With one worker there is nobody else: wait until that other caller is done. */
-  while (busy && runtime->num_workers == 1 && !(limit && passed(limit)) && !cancelled(x)) {
-    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-    busy = pthread_mutex_trylock(&runtime->caller_lock);
-  }
-  if (busy) return;
+  if (pthread_mutex_trylock(&runtime->caller_lock) != 0) return;
   dr_entry entry;
   dr_worker_enter(&runtime->workers[0], &entry);
   /* At least one take, so that a caller who only polls gets on with one worker too. */
@@ -301,20 +318,27 @@ static void step_as_caller(dr_exchange *x, int32_t wanted, const struct timespec
   pthread_mutex_unlock(&runtime->caller_lock);
 }
 
-/* Sleep until enough are ready; false if the limit passed or the runtime was cancelled first. A cancellation wakes
- * nobody (it may come from a signal handler), so look every 20 ms. */
-static bool sleep_until_ready(dr_exchange *x, int32_t wanted, const struct timespec *limit) {
+/* Sleep until enough are ready, 2 ms at most: a cancellation wakes nobody (it may come from a signal handler), and the
+ * place of worker 0 may have become free. */
+static void sleep_a_little(dr_exchange *x, int32_t wanted, const struct timespec *limit) {
+  struct timespec until = time_limit(0.002);
+  if (limit && (limit->tv_sec < until.tv_sec || (limit->tv_sec == until.tv_sec && limit->tv_nsec < until.tv_nsec)))
+    until = *limit;
   pthread_mutex_lock(&x->lock);
   atomic_store_explicit(&x->num_wanted, wanted, memory_order_seq_cst);
-  while (!enough(x, wanted) && !(limit && passed(limit)) && !cancelled(x)) {
-    struct timespec until = time_limit(0.02);
-    if (limit && (limit->tv_sec < until.tv_sec || (limit->tv_sec == until.tv_sec && limit->tv_nsec < until.tv_nsec)))
-      until = *limit;
-    pthread_cond_timedwait(&x->changed, &x->lock, &until);
-  }
+  if (!enough(x, wanted)) pthread_cond_timedwait(&x->changed, &x->lock, &until);
   atomic_store_explicit(&x->num_wanted, 0, memory_order_relaxed);
   pthread_mutex_unlock(&x->lock);
-  return enough(x, wanted);
+}
+
+/* Step, or wait for the workers, until enough are ready; false if the limit passed or the call was cancelled first. */
+static bool wait_until_ready(dr_exchange *x, int32_t wanted, const struct timespec *limit) {
+  for (bool first = true; !enough(x, wanted); first = false) {
+    if (!first && ((limit && passed(limit)) || cancelled(x))) return false;
+    step_as_caller(x, wanted, limit);
+    if (!enough(x, wanted) && !(limit && passed(limit))) sleep_a_little(x, wanted, limit);
+  }
+  return true;
 }
 
 static drover_status recv(dr_exchange *x, int32_t count, double timeout_s, int32_t *env_ids, int32_t *num_ready) {
@@ -322,8 +346,7 @@ static drover_status recv(dr_exchange *x, int32_t count, double timeout_s, int32
   struct timespec limit;
   if (timeout_s >= 0) limit = time_limit(timeout_s);
   const struct timespec *until = timeout_s >= 0 ? &limit : NULL;
-  if (!enough(x, wanted)) step_as_caller(x, wanted, until);
-  const bool in_time = enough(x, wanted) || sleep_until_ready(x, wanted, until);
+  const bool in_time = wait_until_ready(x, wanted, until);
   /* A worker counts its envs ready after it has filled their cells, but an earlier reservation may not be filled yet:
    * its worker is between the two, so this is short. */
   int32_t got = take_ready(x, wanted, env_ids);

@@ -14,6 +14,7 @@
 typedef struct dr_exchange {
   _Atomic int32_t num_references; /* the batch's, and one a root that has not ended */
   drover_batch *batch;            /* valid while not closed */
+  dr_board *board;                /* held */
   uint32_t mask;                  /* ring size - 1 */
   _Atomic int32_t *sent;          /* [ring size] env ids */
   _Atomic int32_t *ready;         /* [ring size] env id + 1, 0 = not filled yet */

@@ -18,8 +18,6 @@ static const double HELP_NS = 2000.0;
 /* Chains are put aside after a sixteenth of the run, but not more often than this. */
 static const double QUANTUM_NS = 20000.0;
 static const int64_t QUANTA_A_RUN = 16;
-/* Several callers take turns on a worker this often. */
-static const double TURN_NS = 200000.0;
 
 static double to_ticks(double ns) { return ns / dr_clock_ns_per_tick; }
 
@@ -128,9 +126,9 @@ static int32_t take_aside(dr_lane *lane) {
   }
 }
 
-static bool put_aside(dr_lane *lane, int32_t chain) {
+static bool put_aside(dr_lane *lane, int32_t chain, uint32_t spare) {
   const uint32_t tail = atomic_load_explicit(&lane->tail, memory_order_relaxed);
-  if (tail - atomic_load_explicit(&lane->head, memory_order_acquire) >= DR_LANE_RING) return false;
+  if (tail - atomic_load_explicit(&lane->head, memory_order_acquire) + spare >= DR_LANE_RING) return false;
   atomic_store_explicit(&lane->ring[tail % DR_LANE_RING], chain, memory_order_relaxed);
   atomic_store_explicit(&lane->tail, tail + 1, memory_order_release);
   return true;
@@ -142,11 +140,19 @@ static bool lane_has_others(const dr_lane *lane) {
                                                           atomic_load_explicit(&lane->tail, memory_order_relaxed);
 }
 
-/* The next chain to run: own fresh ones, own put aside (least advanced first), then the other lanes'. */
+static bool many_aside(const dr_lane *lane) {
+  return atomic_load_explicit(&lane->tail, memory_order_relaxed) -
+             atomic_load_explicit(&lane->head, memory_order_relaxed) >
+         DR_LANE_RING / 2;
+}
+
+/* The next chain to run: own fresh ones, own put aside (least advanced first, while the ring has room), then the other
+ * lanes'. */
 static int32_t take_chain(dr_run *run, dr_worker *worker) {
   dr_lane *own = &run->lanes[worker->index];
-  int32_t chain = take_fresh(own, true);
+  int32_t chain = many_aside(own) ? take_aside(own) : take_fresh(own, true);
   if (chain < 0) chain = take_aside(own);
+  if (chain < 0) chain = take_fresh(own, true);
   const int32_t num_lanes = run->runtime->num_workers;
   for (int32_t i = 1; chain < 0 && i < num_lanes; i++) {
     dr_lane *victim = &run->lanes[(worker->index + i) % num_lanes];
@@ -164,6 +170,7 @@ typedef struct hand {
   dr_worker *worker;
   dr_lane *lane;
   uint64_t now;
+  uint64_t turn_end; /* from here on, rivals who wait get this worker */
   bool idle;
 } hand;
 
@@ -281,9 +288,9 @@ static void tick(hand *h) {
 
 typedef enum outcome { CHAIN_LEFT, CHAIN_DONE, CHAIN_PUT_ASIDE, WORKER_LEAVES } outcome;
 
-/* Other callers wait for workers: this one goes to the end of the queue and comes back. Worker 0 is its caller's. */
-static bool should_take_turns(const hand *h) {
-  return h->worker->index != 0 && atomic_load_explicit(&h->run->runtime->board->num_posted, memory_order_relaxed) > 1;
+/* Others wait for workers: this one goes to the end of the queue and comes back. Worker 0 is its caller's. */
+static bool turn_is_over(const hand *h) {
+  return h->worker->index != 0 && h->now > h->turn_end && dr_board_rivals_wait(h->run->runtime->board);
 }
 
 /* Run a chain that is this worker's, from where it stands. finished: its present phase has just been completed. */
@@ -310,9 +317,9 @@ static outcome run_chain(hand *h, dr_chain *chain, bool finished) {
     tick(h);
     const double elapsed = (double)(h->now - begin);
     if (chain->step >= last_step) break;
-    if (elapsed > to_ticks(TURN_NS) && should_take_turns(h) && put_aside(h->lane, index)) return WORKER_LEAVES;
+    if (turn_is_over(h) && put_aside(h->lane, index, 0)) return WORKER_LEAVES;
     if (chain->step - begin_step >= run->quantum_steps && elapsed > to_ticks(QUANTUM_NS) && lane_has_others(h->lane) &&
-        put_aside(h->lane, index))
+        put_aside(h->lane, index, DR_LANE_SPARE))
       return CHAIN_PUT_ASIDE;
   }
   finish_chain(run, h->worker, chain);
@@ -357,6 +364,7 @@ static void wait_a_little(hand *h, int32_t round) {
 /* A worker's stay in a run. True if it left to take turns and should be sent again. */
 static bool stay(dr_run *run, dr_worker *worker) {
   hand h = {.run = run, .worker = worker, .lane = &run->lanes[worker->index], .now = dr_ticks()};
+  h.turn_end = h.now + (uint64_t)to_ticks(DR_TURN_NS);
   outcome out = CHAIN_DONE;
   for (int32_t round = 0; out != WORKER_LEAVES;) {
     const int32_t c = take_chain(run, worker);
@@ -372,8 +380,8 @@ static bool stay(dr_run *run, dr_worker *worker) {
       become_idle(&h);
       wait_a_little(&h, ++round);
       spend(&h, DR_KIND_IDLE);
-      if (round > 128 && should_take_turns(&h)) out = WORKER_LEAVES;
     }
+    if (turn_is_over(&h)) out = WORKER_LEAVES;
   }
   become_busy(&h);
   atomic_store_explicit(&h.lane->open_chain, 0, memory_order_relaxed);
@@ -396,15 +404,20 @@ static void root(void *arg, uint64_t word, int32_t index);
 static drover_status send_roots(struct drover_runtime *runtime, uint64_t ticket, int32_t count) {
   if (count <= 0) return DROVER_OK;
   dr_board_hold(runtime->board);
+  atomic_fetch_add_explicit(&runtime->board->num_waiting, 1, memory_order_relaxed);
   const uint64_t word = ticket | (uint64_t)(uint32_t)(count - 1) << SEND_SHIFT;
   const drover_status status = dr_arena_enqueue(runtime->arena, root, runtime->board, word);
-  if (status != DROVER_OK) dr_board_release(runtime->board);
+  if (status != DROVER_OK) {
+    atomic_fetch_sub_explicit(&runtime->board->num_waiting, 1, memory_order_relaxed);
+    dr_board_release(runtime->board);
+  }
   return status;
 }
 
 /* Roots send each other, two at a time, so that starting W workers takes log W steps. */
 static void root(void *arg, uint64_t word, int32_t index) {
   dr_board *board = arg;
+  atomic_fetch_sub_explicit(&board->num_waiting, 1, memory_order_relaxed);
   const uint64_t ticket = word & ~((uint64_t)0xFFFF << SEND_SHIFT);
   const int32_t rest = (int32_t)(word >> SEND_SHIFT & 0xFFFF);
   dr_place *place = dr_board_attach(board, ticket);
@@ -465,17 +478,17 @@ static void run_joined(dr_run *run) {
   caller_root(run, 0, 0);
 }
 
-/* Another caller is worker 0: leave the work to the other workers and sleep. */
+/* Another caller is worker 0: leave the work to the other workers and sleep; become worker 0 when that caller is done,
+ * which matters where oneTBB's threads are busy elsewhere. */
 static void run_sleeping(dr_run *run) {
   struct drover_runtime *runtime = run->runtime;
-  const uint64_t ticket = dr_place_ticket(runtime->board, run->place);
-  if (send_roots(runtime, ticket, runtime->num_workers - 1) == DROVER_OK) {
-    dr_place_sleep(run->place, &run->num_unfinished, -1);
-    return;
+  send_roots(runtime, dr_place_ticket(runtime->board, run->place), runtime->num_workers - 1);
+  while (atomic_load_explicit(&run->num_unfinished, memory_order_acquire) > 0) {
+    dr_place_sleep(run->place, &run->num_unfinished, 1000);
+    if (pthread_mutex_trylock(&runtime->caller_lock) != 0) continue;
+    if (dr_arena_execute(runtime->arena, caller_root, run) != DROVER_OK) caller_root(run, 0, 0);
+    pthread_mutex_unlock(&runtime->caller_lock);
   }
-  pthread_mutex_lock(&runtime->caller_lock);
-  caller_root(run, 0, 0);
-  pthread_mutex_unlock(&runtime->caller_lock);
 }
 
 drover_status dr_run_execute(dr_run *run, const dr_program *program, void *object, int64_t first_step,

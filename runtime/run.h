@@ -18,7 +18,10 @@
 #include "runtime/error.h"
 #include "runtime/worker.h"
 
-enum { DR_LANE_RING = 64 };
+enum {
+  DR_LANE_RING = 64,
+  DR_LANE_SPARE = 8 /* cells that are kept for workers who leave to take turns */
+};
 
 /* A part of a step that covers all rows of a shard. rows() is called by several workers at once, for disjoint rows. */
 typedef struct dr_phase {

@@ -19,7 +19,7 @@ static double now(void) {
 }
 
 /* What must not wait for an endless run may take this long on a busy machine. */
-static double patience(void) { return 5.0 * watch_slowness(); }
+static double patience(void) { return 5.0 + watch_slowness(); }
 
 static void must(drover_status status, const char *what) {
   if (status == DROVER_OK) return;

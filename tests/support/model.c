@@ -260,6 +260,7 @@ void model_rollout_make(model_rollout *r, const toy_config *config, const drover
     }
   }
   for (size_t e = 0; e < n; e++) {
+    if (r->num_steps == 0) memcpy(r->observations + e * width, envs[e].observation, width * 4);
     r->values[(size_t)r->num_steps * n + e] = toy_policy_value_one(policy, envs[e].observation);
     model_close(&envs[e]);
   }

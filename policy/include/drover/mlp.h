@@ -1,4 +1,5 @@
-/* mlp.h: the multilayer perceptron that runs inside the workers, by oneDNN, and its weights on disk.
+/* mlp.h: the multilayer perceptron that runs inside the workers, and its weights on disk. Wide layers are computed by
+ * oneDNN, narrow ones by Drover's own vector code; a row's results never depend on the rows beside it.
  *
  * Network: x_0 = observation; x_{i+1} = activation(W_i x_i + b_i); the last layer has no activation and feeds the
  * head. The value network is a second MLP of the same widths with one output, evaluated in the same pass.
@@ -35,34 +36,38 @@ typedef struct drover_mlp_options {
   size_t size;              /* set by init */
   int32_t observation_size; /* 1..DROVER_MLP_MAX_WIDTH */
   int32_t num_outputs;      /* actions (categorical) or action_size */
-  int32_t num_hidden;       /* hidden layers, 0..DROVER_MLP_MAX_LAYERS - 1 */
-  int32_t hidden[DROVER_MLP_MAX_LAYERS]; /* their widths */
+  int32_t num_hidden;       /* hidden layers, 0..DROVER_MLP_MAX_LAYERS - 1; default 2 */
+  int32_t hidden[DROVER_MLP_MAX_LAYERS]; /* their widths, 1..DROVER_MLP_MAX_WIDTH; default 64, 64 */
   drover_activation activation; /* default tanh */
-  float leaky_slope;        /* default 0.2 */
+  float leaky_slope;        /* 0..1, default 0.2 */
   drover_head head;
   int32_t has_values;       /* 1 (default): a value network beside it */
-  uint64_t seed;            /* of the initial weights: orthogonal, gain sqrt(2) hidden, 0.01 policy output, 1 value output */
-  float initial_log_std;    /* Gaussian head; default 0 */
+  uint64_t seed;            /* of the initial weights: orthogonal, gain sqrt(2) hidden, 0.01 policy output, 1 value output;
+                               biases 0, the unit head's last -2 */
+  float initial_log_std;    /* Gaussian head, -20..20; default 0 */
 } drover_mlp_options;
 
 DROVER_API drover_status drover_mlp_options_init(drover_mlp_options *options, size_t size);
 
-/* Fit options to an env: observation size, outputs and head from its spec. */
+/* Fit options to an env: observation size, outputs and head from its spec: categorical for discrete actions; for
+ * continuous ones Gaussian, or unit if options->head says so already. */
 DROVER_API drover_status drover_mlp_options_fit(drover_mlp_options *options, const drover_env_spec *spec);
 
 /* Make the network with seeded initial weights, its primitives and one inference context a worker. */
 DROVER_API drover_status drover_policy_create_mlp(drover_policy **out, drover_runtime *runtime,
                                                   const drover_mlp_options *options);
 
-/* Make it from a safetensors file: float32 tensors `layers.<i>.weight` [out, in], `layers.<i>.bias` [out], as
- * PyTorch's Linear stores them; `value.<i>.weight/bias` likewise (optional); `log_std` [out] (Gaussian). Metadata:
- * "activation", "head", optional "leaky_slope", "format": "drover-mlp-1". DROVER_ERROR_FORMAT names what is wrong. */
+/* Make it from a safetensors file of float32 tensors `layers.<i>.weight` [out, in], `layers.<i>.bias` [out], as
+ * PyTorch's Linear stores them; `value.<i>.weight/bias` likewise (optional); `log_std` [out] (Gaussian); and no others.
+ * Metadata: "activation" (relu, tanh, elu, leaky_relu, identity), "head" (categorical, gaussian, unit), optional
+ * "leaky_slope" and "format": "drover-mlp-1". DROVER_ERROR_FORMAT names the file and what is wrong. */
 DROVER_API drover_status drover_policy_load(drover_policy **out, drover_runtime *runtime, const char *path);
 
-/* Write the present weights (a temporary file, synced and renamed over path). */
+/* Write the present weights (a temporary file, synced and renamed over path: after an error path is as it was). */
 DROVER_API drover_status drover_policy_save(drover_policy *policy, const char *path);
 
-/* The options the network was made with (observation_size, hidden, ...). */
+/* The options the network was made with (observation_size, hidden, ...). out->size must be set, as by
+ * drover_mlp_options_init. */
 DROVER_API drover_status drover_policy_get_mlp(drover_policy *policy, drover_mlp_options *out);
 
 /* How many float32 parameters the network has, in this order: for each layer weight [out x in] then bias [out];
@@ -70,7 +75,8 @@ DROVER_API drover_status drover_policy_get_mlp(drover_policy *policy, drover_mlp
 DROVER_API drover_status drover_policy_num_weights(drover_policy *policy, size_t *out);
 DROVER_API drover_status drover_policy_get_weights(drover_policy *policy, float *weights, size_t count);
 
-/* Replace all weights. Runs in progress finish with the version they began with. Any thread, one at a time. */
+/* Replace all weights [count], which are copied. They must be finite and log_std within -20..20; the message names the
+ * first that is not, and nothing is changed then. Runs in progress finish with the version they began with. Any thread. */
 DROVER_API drover_status drover_policy_set_weights(drover_policy *policy, const float *weights, size_t count);
 
 #ifdef __cplusplus

@@ -1,0 +1,254 @@
+/* engine.c: MuJoCo's handlers, loading, and what differs between its versions. */
+#include "env/mujoco/engine.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Errors and warnings ----------------------------------------------------------------------------------------- */
+
+typedef void (*handler)(const char *text);
+
+static _Thread_local jmp_buf *landing; /* of the innermost guard on this thread; NULL outside */
+static _Thread_local char caught[DR_MJ_TEXT];
+static _Thread_local bool passing_on; /* a handler that passes back to us must not go round in circles */
+
+/* Who was there before us. Relaxed: a handler is a function, nothing is published by its address. */
+static _Atomic(handler) previous_error, previous_warning;
+static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
+
+static bool pass_on(handler to, const char *text) {
+  if (!to || passing_on) return false;
+  passing_on = true;
+  to(text);
+  passing_on = false;
+  return true;
+}
+
+/* An error must not return to MuJoCo: inside a guard it lands there. */
+static void on_error(const char *text) {
+  if (landing) {
+    snprintf(caught, sizeof caught, "%s", text);
+    longjmp(*landing, 1);
+  }
+  pass_on(atomic_load_explicit(&previous_error, memory_order_relaxed), text);
+  mju_writeLog("ERROR", text);
+  fprintf(stderr, "MuJoCo: %s\n", text);
+  exit(EXIT_FAILURE);
+}
+
+/* Warnings inside a guard are counted in mjData.warning, where those who called look. */
+static void on_warning(const char *text) {
+  if (landing || pass_on(atomic_load_explicit(&previous_warning, memory_order_relaxed), text)) return;
+  mju_writeLog("WARNING", text);
+  fprintf(stderr, "MuJoCo: %s\n", text);
+}
+
+void dr_mj_install_handlers(void) {
+  pthread_mutex_lock(&installing);
+  if (mju_user_error != on_error) {
+    atomic_store_explicit(&previous_error, mju_user_error, memory_order_relaxed);
+    mju_user_error = on_error;
+  }
+  if (mju_user_warning != on_warning) {
+    atomic_store_explicit(&previous_warning, mju_user_warning, memory_order_relaxed);
+    mju_user_warning = on_warning;
+  }
+  pthread_mutex_unlock(&installing);
+}
+
+bool dr_mj_guard(void (*body)(void *context), void *context) {
+  jmp_buf here;
+  jmp_buf *const outer = landing; /* unchanged between setjmp and longjmp, so its value survives */
+  if (setjmp(here)) {
+    landing = outer;
+    return false;
+  }
+  landing = &here;
+  body(context);
+  landing = outer;
+  return true;
+}
+
+const char *dr_mj_error(void) { return caught; }
+
+/* ---- Loading ----------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const char *path, *text;
+  size_t text_size;
+  mjModel *model;
+  char error[DR_MJ_TEXT];
+} load_call;
+
+/* A name in MuJoCo's virtual file system that stands for `text`. */
+static const char text_name[] = "model.xml";
+
+static bool add_text(mjVFS *vfs, const load_call *call) {
+#if DR_MJ_HAS_ARENA
+  return mj_addBufferVFS(vfs, text_name, call->text, (int)call->text_size) == 0;
+#else
+  if (mj_makeEmptyFileVFS(vfs, text_name, (int)call->text_size) != 0) return false;
+  memcpy(vfs->filedata[mj_findFileVFS(vfs, text_name)], call->text, call->text_size);
+  return true;
+#endif
+}
+
+static void load_body(void *context) {
+  load_call *call = context;
+  if (!call->text) {
+    call->model = mj_loadXML(call->path, NULL, call->error, (int)sizeof call->error);
+    return;
+  }
+  mjVFS *vfs = malloc(sizeof *vfs);
+  if (!vfs) return;
+  mj_defaultVFS(vfs);
+  if (add_text(vfs, call)) call->model = mj_loadXML(text_name, vfs, call->error, (int)sizeof call->error);
+  mj_deleteVFS(vfs);
+  free(vfs);
+}
+
+/* `text` on one line, without the empty ones. */
+static void one_line(char *out, size_t size, const char *text) {
+  size_t used = 0;
+  for (; *text && used + 3 < size; text++) {
+    if (*text != '\n' && *text != '\r') {
+      out[used++] = *text;
+    } else if (used && text[1] && out[used - 1] != ' ') {
+      out[used++] = ';';
+      out[used++] = ' ';
+    }
+  }
+  out[used] = '\0';
+}
+
+mjModel *dr_mj_load_model(const char *path, const char *text, size_t text_size, char *error, size_t error_size) {
+  static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER; /* 2.2's parser keeps its last model in a global */
+  load_call call = {.path = path, .text = text, .text_size = text_size};
+  pthread_mutex_lock(&loading);
+  const bool returned = dr_mj_guard(load_body, &call);
+  pthread_mutex_unlock(&loading);
+  if (returned && call.model) return call.model;
+  const char *why = returned ? call.error : dr_mj_error();
+  one_line(error, error_size, why[0] ? why : "out of memory");
+  return NULL;
+}
+
+/* ---- Data -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const mjModel *model;
+  mjData *data;
+} make_call;
+
+static void make_body(void *context) {
+  make_call *call = context;
+  call->data = mj_makeData(call->model);
+}
+
+mjData *dr_mj_make_data(const mjModel *m) {
+  make_call call = {.model = m};
+  return dr_mj_guard(make_body, &call) ? call.data : NULL;
+}
+
+#if DR_MJ_HAS_ARENA
+
+size_t dr_mj_data_bytes(const mjData *d) { return sizeof *d + (size_t)d->nbuffer + (size_t)d->narena; }
+
+/* A little on top: blocks are aligned, and the stack and the arena grow towards each other. */
+dr_mj_room dr_mj_room_used(const mjData *d) {
+  return (dr_mj_room){.arena = (size_t)d->maxuse_arena + (size_t)d->maxuse_stack + 2048};
+}
+
+dr_mj_room dr_mj_room_scaled(dr_mj_room room, int factor) {
+  return (dr_mj_room){.arena = (room.arena * (size_t)factor + 1023) / 1024 * 1024};
+}
+
+bool dr_mj_room_is_all(const mjModel *m, dr_mj_room room) { return room.arena >= (size_t)m->narena; }
+
+mjModel dr_mj_model_with_room(const mjModel *m, dr_mj_room room) {
+  mjModel copy = *m;
+  if (!dr_mj_room_is_all(m, room)) copy.narena = (mjtSize)room.arena;
+  return copy;
+}
+
+int dr_mj_state_size(const mjModel *m) { return (int)mj_stateSize(m, mjSTATE_INTEGRATION); }
+
+void dr_mj_get_state(const mjModel *m, const mjData *d, mjtNum *state) {
+  mj_getState(m, d, state, mjSTATE_INTEGRATION);
+}
+
+void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state) {
+  mj_setState(m, d, state, mjSTATE_INTEGRATION);
+}
+
+#else
+
+size_t dr_mj_data_bytes(const mjData *d) {
+  return sizeof *d + (size_t)d->nbuffer + (size_t)d->nstack * sizeof(mjtNum);
+}
+
+dr_mj_room dr_mj_room_used(const mjData *d) {
+  return (dr_mj_room){
+      .contacts = d->maxuse_con + 2, .constraints = d->maxuse_efc + 4, .stack = d->maxuse_stack + 256};
+}
+
+dr_mj_room dr_mj_room_scaled(dr_mj_room room, int factor) {
+  return (dr_mj_room){room.contacts * factor, room.constraints * factor, room.stack * factor};
+}
+
+bool dr_mj_room_is_all(const mjModel *m, dr_mj_room room) {
+  return room.contacts >= m->nconmax && room.constraints >= m->njmax && room.stack >= m->nstack;
+}
+
+static int least(int a, int b) { return a < b ? a : b; }
+
+mjModel dr_mj_model_with_room(const mjModel *m, dr_mj_room room) {
+  mjModel copy = *m;
+  copy.nconmax = least(room.contacts, m->nconmax);
+  copy.njmax = least(room.constraints, m->njmax);
+  copy.nstack = least(room.stack, m->nstack);
+  return copy;
+}
+
+/* X(array, how many numbers): the state, in the order of mjSTATE_INTEGRATION of later versions. */
+#define STATE_ARRAYS(X)           \
+  X(qpos, m->nq)                  \
+  X(qvel, m->nv)                  \
+  X(act, m->na)                   \
+  X(qacc_warmstart, m->nv)        \
+  X(ctrl, m->nu)                  \
+  X(qfrc_applied, m->nv)          \
+  X(xfrc_applied, 6 * m->nbody)   \
+  X(mocap_pos, 3 * m->nmocap)     \
+  X(mocap_quat, 4 * m->nmocap)    \
+  X(userdata, m->nuserdata)
+
+int dr_mj_state_size(const mjModel *m) {
+#define ADD(array, count) +(count)
+  return 1 STATE_ARRAYS(ADD);
+#undef ADD
+}
+
+void dr_mj_get_state(const mjModel *m, const mjData *d, mjtNum *state) {
+  *state++ = d->time;
+#define GET(array, count)                                                   \
+  if (count) memcpy(state, d->array, (size_t)(count) * sizeof(mjtNum)); \
+  state += (count);
+  STATE_ARRAYS(GET)
+#undef GET
+}
+
+void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state) {
+  d->time = *state++;
+#define SET(array, count)                                                   \
+  if (count) memcpy(d->array, state, (size_t)(count) * sizeof(mjtNum)); \
+  state += (count);
+  STATE_ARRAYS(SET)
+#undef SET
+}
+
+#endif
