@@ -14,7 +14,7 @@ typedef struct header {
   int64_t num_faults;
   uint64_t save_size;
   uint64_t args_hash; /* XXH3 of the env's arguments */
-  uint64_t hash;      /* XXH3 of everything after the header */
+  uint64_t hash;      /* XXH3 of all the bytes with this field 0 */
   int32_t num_envs;
   int32_t observation_size;
 } header; /* no padding: 8-byte members, then two of 4 */
@@ -57,12 +57,18 @@ static size_t size_needed(const drover_batch *b) {
 }
 
 static uint64_t hash_args(const drover_env_args *args) {
-  uint64_t hash = 0;
+  uint64_t sum = 0; /* the order does not matter */
   for (int32_t i = 0; i < args->count; i++) {
-    hash = XXH3_64bits_withSeed(args->items[i].key, strlen(args->items[i].key), hash);
-    hash = XXH3_64bits_withSeed(args->items[i].value, strlen(args->items[i].value), hash);
+    const uint64_t key = XXH3_64bits(args->items[i].key, strlen(args->items[i].key));
+    sum += XXH3_64bits_withSeed(args->items[i].value, strlen(args->items[i].value), key);
   }
-  return hash;
+  return sum;
+}
+
+/* Of a header with hash = 0 and what follows it. */
+static uint64_t hash_all(header h, const unsigned char *rest, size_t num_bytes) {
+  h.hash = 0;
+  return XXH3_64bits_withSeed(rest, num_bytes, XXH3_64bits(&h, sizeof h));
 }
 
 static header make_header(const drover_batch *b) {
@@ -99,7 +105,7 @@ static drover_status save(drover_batch *b, unsigned char *to, size_t *num_bytes)
   for (int32_t e = 0; e < b->num_envs; e++, to += b->spec.save_size)
     if (b->type->save(b->shared, b->states + (size_t)e * b->spec.state_size, to) != 0)
       return dr_fail(DROVER_ERROR_ENV, "batch save: env %d of %s could not be saved", (int)e, b->type->name);
-  h.hash = XXH3_64bits(beginning + sizeof h, needed - sizeof h);
+  h.hash = hash_all(h, beginning + sizeof h, needed - sizeof h);
   memcpy(beginning, &h, sizeof h);
   return DROVER_OK;
 }
@@ -109,7 +115,7 @@ static drover_status check_bytes(const drover_batch *b, const unsigned char *fro
   if (!from || num_bytes < sizeof h)
     return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes are too few", num_bytes);
   memcpy(&h, from, sizeof h);
-  h.env[sizeof h.env - 1] = '\0';
+  if (h.env[sizeof h.env - 1]) return dr_fail(DROVER_ERROR_FORMAT, "batch load: this is no batch checkpoint");
   if (memcmp(h.magic, magic, sizeof magic) != 0)
     return dr_fail(DROVER_ERROR_FORMAT, "batch load: this is no batch checkpoint");
   if (strcmp(h.env, b->type->name) != 0 || h.num_envs != b->num_envs || h.save_size != b->spec.save_size ||
@@ -121,7 +127,7 @@ static drover_status check_bytes(const drover_batch *b, const unsigned char *fro
                    b->type->name);
   if (num_bytes != size_needed(b))
     return dr_fail(DROVER_ERROR_FORMAT, "batch load: %zu bytes, expected %zu", num_bytes, size_needed(b));
-  if (h.hash != XXH3_64bits(from + sizeof h, num_bytes - sizeof h))
+  if (h.hash != hash_all(h, from + sizeof h, num_bytes - sizeof h))
     return dr_fail(DROVER_ERROR_FORMAT,
                    "batch load: the checkpoint is corrupt: its checksum does not fit its contents");
   return DROVER_OK;

@@ -76,7 +76,9 @@ static int32_t take_sent(dr_exchange *x, int32_t most, int32_t *ids) {
 }
 
 static void publish_ready(dr_exchange *x, const int32_t *ids, int32_t count) {
-  const uint32_t at = atomic_fetch_add_explicit(&x->ready_tail, (uint32_t)count, memory_order_relaxed);
+  /* acq_rel: a cell that is used again was emptied before some earlier reservation; the chain of reservations carries
+   * that here. */
+  const uint32_t at = atomic_fetch_add_explicit(&x->ready_tail, (uint32_t)count, memory_order_acq_rel);
   for (int32_t i = 0; i < count; i++)
     atomic_store_explicit(&x->ready[(at + (uint32_t)i) & x->mask], ids[i] + 1, memory_order_release);
   const int32_t ready = atomic_fetch_add_explicit(&x->num_ready, count, memory_order_seq_cst) + count;
@@ -167,22 +169,22 @@ static void exchange_root(void *arg, uint64_t word, int32_t index) {
   dr_exchange *x = arg;
   atomic_fetch_sub_explicit(&x->board->num_waiting, 1, memory_order_relaxed);
   for (bool more = true; more;) {
+    bool leaves = false;
     atomic_fetch_add_explicit(&x->num_active, 1, memory_order_seq_cst);
     if (!atomic_load_explicit(&x->closed, memory_order_seq_cst)) {
       drover_runtime *runtime = x->batch->runtime;
       dr_worker *worker = &runtime->workers[index];
       dr_entry entry;
-      /* Counted as a call, so that the statistics are not reset under it. */
-      atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_relaxed);
+      dr_runtime_count_call(runtime);
       dr_worker_enter(worker, &entry);
-      const bool leaves = step_for_a_turn(x, worker);
+      leaves = step_for_a_turn(x, worker);
       dr_worker_leave(worker, &entry);
-      if (leaves) send_root(x); /* should that fail, recv steps what is left */
+      if (leaves) leaves = send_root(x) == DROVER_OK;
       dr_runtime_end_call(runtime);
     }
     atomic_fetch_sub_explicit(&x->num_roots, 1, memory_order_seq_cst);
     /* An env sent after the last look, by a caller that still counted this root: look again, as a new root. */
-    more = !atomic_load_explicit(&x->closed, memory_order_seq_cst) &&
+    more = !leaves && !atomic_load_explicit(&x->closed, memory_order_seq_cst) &&
            atomic_load_explicit(&x->sent_tail, memory_order_seq_cst) !=
                atomic_load_explicit(&x->sent_head, memory_order_seq_cst);
     if (more) atomic_fetch_add_explicit(&x->num_roots, 1, memory_order_seq_cst);

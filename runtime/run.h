@@ -71,7 +71,7 @@ typedef struct dr_run {
   dr_place *place;                                       /* NULL while the caller runs alone */
   alignas(DR_LINE_BYTES) _Atomic int32_t num_unfinished; /* chains; the last one to finish wakes the sleepers */
   alignas(DR_LINE_BYTES) _Atomic int32_t num_idle;       /* workers looking for something to do; a hint */
-  _Atomic int32_t status;                                /* first failure; chains stop at their next step boundary */
+  alignas(DR_LINE_BYTES) _Atomic int32_t status;         /* first failure; chains stop at their next step boundary */
   pthread_mutex_t message_lock;
   char message[DR_MESSAGE_BYTES];
 } dr_run;

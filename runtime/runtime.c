@@ -138,6 +138,7 @@ static drover_status place_workers(drover_runtime *runtime, const drover_runtime
 typedef struct rendezvous {
   _Atomic int32_t num_references; /* tasks and the creator: the last one frees it */
   _Atomic int32_t num_missing;
+  uint64_t limit_ns; /* when waiting ends */
 } rendezvous;
 
 static void release_rendezvous(rendezvous *r) {
@@ -145,8 +146,8 @@ static void release_rendezvous(rendezvous *r) {
 }
 
 static void wait_for_all(rendezvous *r) {
-  const uint64_t limit = dr_monotonic_ns() + 50000000u;
-  while (atomic_load_explicit(&r->num_missing, memory_order_relaxed) > 0 && dr_monotonic_ns() < limit) sched_yield();
+  while (atomic_load_explicit(&r->num_missing, memory_order_relaxed) > 0 && dr_monotonic_ns() < r->limit_ns)
+    sched_yield();
 }
 
 static void meet(void *arg, uint64_t word, int32_t index) {
@@ -163,6 +164,7 @@ static void start_threads(drover_runtime *runtime) {
   const int32_t others = runtime->num_workers - 1;
   atomic_init(&r->num_references, others + 1);
   atomic_init(&r->num_missing, others);
+  r->limit_ns = dr_monotonic_ns() + 50000000u;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -251,8 +253,13 @@ void drover_runtime_cancel(drover_runtime *runtime) {
   if (runtime) atomic_fetch_add_explicit(&runtime->num_cancels, 1, memory_order_relaxed);
 }
 
+void dr_runtime_count_call(drover_runtime *runtime) {
+  if (atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_acquire) >= 0) return;
+  while (atomic_load_explicit(&runtime->num_calls, memory_order_acquire) < 0) sched_yield();
+}
+
 uint32_t dr_runtime_begin_call(drover_runtime *runtime) {
-  atomic_fetch_add_explicit(&runtime->num_calls, 1, memory_order_acquire);
+  dr_runtime_count_call(runtime);
   if (runtime->guard.enter == dr_guard_enter) dr_guard_rescan();
   return atomic_load_explicit(&runtime->num_cancels, memory_order_relaxed);
 }
@@ -262,9 +269,19 @@ void dr_runtime_end_call(drover_runtime *runtime) {
   atomic_fetch_sub_explicit(&runtime->num_calls, 1, memory_order_release);
 }
 
-static drover_status check_quiet(drover_runtime *runtime, const char *what) {
-  if (atomic_load_explicit(&runtime->num_calls, memory_order_acquire) == 0) return DROVER_OK;
+/* Keep calls from beginning, if none is in progress: the count is far below zero meanwhile. */
+enum { QUIET = INT32_MIN / 2 };
+
+static drover_status begin_quiet(drover_runtime *runtime, const char *what) {
+  int32_t none = 0;
+  if (atomic_compare_exchange_strong_explicit(&runtime->num_calls, &none, QUIET, memory_order_acquire,
+                                              memory_order_relaxed))
+    return DROVER_OK;
   return dr_fail(DROVER_ERROR_STATE, "%s: a run is in progress; call it between runs", what);
+}
+
+static void end_quiet(drover_runtime *runtime) {
+  atomic_fetch_sub_explicit(&runtime->num_calls, QUIET, memory_order_release);
 }
 
 /* ---- Statistics ---------------------------------------------------------------------------------------------- */
@@ -330,7 +347,7 @@ drover_status drover_runtime_get_worker_stats(drover_runtime *runtime, int32_t w
 
 drover_status drover_runtime_reset_stats(drover_runtime *runtime) {
   drover_status status = dr_runtime_check(runtime, "runtime reset_stats");
-  if (status == DROVER_OK) status = check_quiet(runtime, "runtime reset_stats");
+  if (status == DROVER_OK) status = begin_quiet(runtime, "runtime reset_stats");
   if (status != DROVER_OK) return status;
   for (int32_t w = 0; w < runtime->num_workers; w++) {
     memset(&runtime->workers[w].counters, 0, sizeof runtime->workers[w].counters);
@@ -338,20 +355,23 @@ drover_status drover_runtime_reset_stats(drover_runtime *runtime) {
   }
   atomic_store_explicit(&runtime->max_threads, 0, memory_order_relaxed);
   atomic_store_explicit(&runtime->next_sample, 0, memory_order_relaxed);
+  end_quiet(runtime);
   return DROVER_OK;
 }
 
 drover_status drover_runtime_save_trace(drover_runtime *runtime, const char *path) {
   drover_status status = dr_runtime_check(runtime, "runtime save_trace");
-  if (status == DROVER_OK) status = check_quiet(runtime, "runtime save_trace");
   if (status != DROVER_OK) return status;
   if (!path) return dr_fail(DROVER_ERROR_ARGUMENT, "runtime save_trace: path must not be NULL");
   if (!runtime->workers[0].trace.events)
     return dr_fail(DROVER_ERROR_STATE,
                    "runtime save_trace: the runtime was created without a trace; set options.trace_events");
+  if ((status = begin_quiet(runtime, "runtime save_trace")) != DROVER_OK) return status;
   const dr_trace *traces[DR_MAX_WORKERS];
   for (int32_t w = 0; w < runtime->num_workers; w++) traces[w] = &runtime->workers[w].trace;
-  return dr_trace_save(traces, runtime->num_workers, path);
+  status = dr_trace_save(traces, runtime->num_workers, path);
+  end_quiet(runtime);
+  return status;
 }
 
 /* ---- Sampling the number of threads -------------------------------------------------------------------------- */

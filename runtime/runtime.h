@@ -26,8 +26,8 @@ struct drover_runtime {
   /* Cancellations so far. A call stops when the count is not the one it began with: so one cancel stops every call in
    * progress and no later one. Relaxed: it publishes nothing. */
   alignas(DR_LINE_BYTES) _Atomic uint32_t num_cancels;
-  _Atomic int32_t num_objects;                         /* batches, policies, rollouts alive */
-  _Atomic int32_t num_calls;                           /* calls, and background steps, in progress */
+  _Atomic int32_t num_objects; /* batches, policies, rollouts alive */
+  _Atomic int32_t num_calls;   /* calls, and background steps, in progress; negative: none may begin */
   alignas(DR_LINE_BYTES) _Atomic uint64_t next_sample; /* clock ticks; who moves it forward takes the sample */
   _Atomic int32_t max_threads;
 };
@@ -40,6 +40,9 @@ drover_status dr_runtime_check_fork(const drover_runtime *runtime, const char *w
  * cancellations that the call is not to heed. */
 uint32_t dr_runtime_begin_call(drover_runtime *runtime);
 void dr_runtime_end_call(drover_runtime *runtime);
+
+/* Count background work as a call, so that the statistics are not reset under it. Ended by dr_runtime_end_call. */
+void dr_runtime_count_call(drover_runtime *runtime);
 
 /* At a step boundary: count the process's threads if 100 ms have passed. True for the one worker that did. */
 bool dr_runtime_sample(drover_runtime *runtime, uint64_t now_ticks);

@@ -27,7 +27,7 @@ enum {
   DR_MAX_WORKERS = 1024,
   DR_NUM_COSTS = 8,
   DR_TURN_NS = 200000, /* a worker that others wait for changes to them after this long */
-  DR_BLOCK_ROWS = 256 /* most rows one call into an env covers; bounds scratch memory */
+  DR_BLOCK_ROWS = 256  /* most rows one call into an env covers; bounds scratch memory */
 };
 
 /* Which counter a piece of time goes to. */
