@@ -10,13 +10,17 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(sleef REQUIRED IMPORTED_TARGET sleef)
 include(onednn) # DNNL::dnnl, a static THREADPOOL build
+include(mujoco) # drover_mujoco, unless DROVER_MUJOCO is off
 
 set(common_libraries TBB::tbb PkgConfig::xxhash PkgConfig::jansson PkgConfig::sleef Threads::Threads ${CMAKE_DL_LIBS}
                      m)
-set(DROVER_LIBRARIES DNNL::dnnl ${common_libraries})
+set(DROVER_LIBRARIES DNNL::dnnl ${common_libraries} $<$<BOOL:${DROVER_MUJOCO}>:drover_mujoco>)
 
 # An exported target must not carry this machine's path to oneDNN: users get the archive that is installed beside us.
 set(DROVER_LIBRARIES_STATIC $<BUILD_INTERFACE:DNNL::dnnl> $<INSTALL_INTERFACE:drover::dnnl> ${common_libraries})
+if(DROVER_MUJOCO)
+  list(APPEND DROVER_LIBRARIES_STATIC $<BUILD_INTERFACE:drover_mujoco> $<INSTALL_INTERFACE:${DROVER_MUJOCO_LINK}>)
+endif()
 
 # jemalloc replaces malloc by being linked: no symbol of it is named, so the linker must be told to keep it. The
 # sanitizers bring allocators of their own.

@@ -111,6 +111,9 @@ static drover_status not_found(const char *name) {
   const int32_t count = drover_env_count();
   for (int32_t i = 1; i < count; i++)
     if (edit_distance(name, types[i]->name) < edit_distance(name, closest)) closest = types[i]->name;
+  /* More than half of its letters changed is another name, not a misspelt one. */
+  if (2 * (size_t)edit_distance(name, closest) > strlen(closest))
+    return dr_fail(DROVER_ERROR_NOT_FOUND, "env: no env type is called '%.80s'; `drover envs` lists all %d", name, (int)count);
   return dr_fail(DROVER_ERROR_NOT_FOUND, "env: no env type is called '%.80s'; the closest name is '%s'", name, closest);
 }
 

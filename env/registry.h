@@ -4,6 +4,24 @@
 
 #include <drover/registry.h>
 
+#ifdef DROVER_MUJOCO
+#define DR_MUJOCO_ENVS(X)            \
+  X(dr_env_inverted_pendulum)        \
+  X(dr_env_inverted_double_pendulum) \
+  X(dr_env_reacher)                  \
+  X(dr_env_pusher)                   \
+  X(dr_env_swimmer)                  \
+  X(dr_env_hopper)                   \
+  X(dr_env_half_cheetah)             \
+  X(dr_env_walker2d)                 \
+  X(dr_env_ant)                      \
+  X(dr_env_humanoid)                 \
+  X(dr_env_humanoid_standup)         \
+  X(dr_env_mujoco)
+#else
+#define DR_MUJOCO_ENVS(X)
+#endif
+
 /* X(table): the built-in types, in the order of `drover envs`. */
 #define DR_BUILTIN_ENVS(X)          \
   X(dr_env_cartpole)                \
@@ -11,7 +29,8 @@
   X(dr_env_mountain_car_continuous) \
   X(dr_env_pendulum)                \
   X(dr_env_acrobot)                 \
-  X(dr_env_spin)
+  X(dr_env_spin)                    \
+  DR_MUJOCO_ENVS(X)
 
 #define DR_DECLARE_ENV(table) extern const drover_env_type table;
 DR_BUILTIN_ENVS(DR_DECLARE_ENV)

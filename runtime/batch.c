@@ -168,11 +168,11 @@ static drover_status open_type(drover_batch *batch) {
   dr_float_mode_leave(mode);
   if (failed) {
     batch->shared = NULL;
-    batch->type = NULL; /* nothing to close */
     message[sizeof message - 1] = '\0';
     return dr_fail(DROVER_ERROR_ENV, "%s",
                    message[0] ? message : "the env type could not be opened and did not say why");
   }
+  batch->opened = true;
   return check_spec(batch->type, &batch->spec);
 }
 
@@ -299,10 +299,10 @@ static drover_status allocate(drover_batch *batch) {
 
 static void free_batch(drover_batch *batch) {
   dr_exchange_destroy(batch);
-  if (batch->type && batch->type->destroy && batch->created)
+  if (batch->type->destroy && batch->created)
     for (int32_t e = 0; e < batch->num_envs; e++)
       if (batch->created[e]) batch->type->destroy(batch->shared, batch->states + (size_t)e * batch->spec.state_size);
-  if (batch->type && batch->type->close) batch->type->close(batch->shared);
+  if (batch->opened && batch->type->close) batch->type->close(batch->shared);
   dr_run_free(&batch->run);
   void *const slabs[] = {batch->states,
                          batch->created,

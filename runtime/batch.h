@@ -32,6 +32,7 @@ struct drover_batch {
   drover_runtime *runtime;
   const drover_env_type *type;
   drover_env_spec spec;
+  bool opened;                  /* `open` has succeeded: `close` is owed */
   void *shared;                 /* the env type's, read-only while envs step */
   drover_batch_options options; /* args deep-copied; max_episode_steps and fault_limit resolved */
   int32_t num_envs;

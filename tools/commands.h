@@ -4,11 +4,12 @@
 #define DR_TOOLS_COMMANDS_H
 
 /* X(name, one line for `drover --help`), in the order of the help. */
-#define DR_COMMANDS(X)                                               \
-  X(envs, "list the environments, or describe one")                  \
-  X(rollout, "run environments under a policy, and time or save it") \
-  X(bench, "measure this machine: environments, network, scheduler") \
-  X(doctor, "say what limits threads here, and what to do about it") \
+#define DR_COMMANDS(X)                                                         \
+  X(envs, "list the environments, or describe one")                            \
+  X(rollout, "run environments under a policy, and time or save it")           \
+  X(bench, "measure this machine: environments, network, scheduler")           \
+  X(verify, "check that every way of running gives the bytes of a plain loop") \
+  X(doctor, "say what limits threads here, and what to do about it")           \
   X(exec, "start another program with threads limited and jemalloc preloaded")
 
 #define DR_COMMAND_PROTOTYPE(name, summary) int dr_cmd_##name(int argc, char **argv);

@@ -71,9 +71,9 @@ static void ant_judge(dr_mj_step *step) {
   const double contact = contact_cost(step);
   step->reward = forward + survive - (control + contact);
   step->terminated = !healthy && config->terminate_when_unhealthy;
-  const double infos[] = {d->qpos[0],        d->qpos[1], hypot(d->qpos[0], d->qpos[1]), step->velocity[0],
-                          step->velocity[1], forward,    -control,                      -contact,
-                          survive};
+  const double infos[] = {d->qpos[0],        d->qpos[1],        hypot(d->qpos[0], d->qpos[1]),
+                          step->velocity[0], step->velocity[1], forward,
+                          -control,          -contact,          survive};
   memcpy(step->infos, infos, sizeof infos);
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Errors and warnings ----------------------------------------------------------------------------------------- */
+/* ---- Errors and warnings ---- */
 
 typedef void (*handler)(const char *text);
 
@@ -75,7 +75,7 @@ bool dr_mj_guard(void (*body)(void *context), void *context) {
 
 const char *dr_mj_error(void) { return caught; }
 
-/* ---- Loading ----------------------------------------------------------------------------------------------------- */
+/* ---- Loading ---- */
 
 typedef struct {
   const char *path, *text;
@@ -137,7 +137,7 @@ mjModel *dr_mj_load_model(const char *path, const char *text, size_t text_size, 
   return NULL;
 }
 
-/* ---- Data -------------------------------------------------------------------------------------------------------- */
+/* ---- Data ---- */
 
 typedef struct {
   const mjModel *model;
@@ -158,10 +158,12 @@ mjData *dr_mj_make_data(const mjModel *m) {
 
 size_t dr_mj_data_bytes(const mjData *d) { return sizeof *d + (size_t)d->nbuffer + (size_t)d->narena; }
 
-/* A little on top: blocks are aligned, and the stack and the arena grow towards each other. */
 dr_mj_room dr_mj_room_used(const mjData *d) {
-  return (dr_mj_room){.arena = (size_t)d->maxuse_arena + (size_t)d->maxuse_stack + 2048};
+  const size_t most = (size_t)d->maxuse_arena + (size_t)d->maxuse_stack; /* they grow towards each other */
+  return (dr_mj_room){.arena = most + most / 2 + 2048};
 }
+
+dr_mj_room dr_mj_room_largest(dr_mj_room a, dr_mj_room b) { return a.arena > b.arena ? a : b; }
 
 dr_mj_room dr_mj_room_scaled(dr_mj_room room, int factor) {
   return (dr_mj_room){.arena = (room.arena * (size_t)factor + 1023) / 1024 * 1024};
@@ -171,7 +173,7 @@ bool dr_mj_room_is_all(const mjModel *m, dr_mj_room room) { return room.arena >=
 
 mjModel dr_mj_model_with_room(const mjModel *m, dr_mj_room room) {
   mjModel copy = *m;
-  if (!dr_mj_room_is_all(m, room)) copy.narena = (mjtSize)room.arena;
+  if (!dr_mj_room_is_all(m, room)) copy.narena = (int64_t)room.arena;
   return copy;
 }
 
@@ -187,13 +189,18 @@ void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state) {
 
 #else
 
-size_t dr_mj_data_bytes(const mjData *d) {
-  return sizeof *d + (size_t)d->nbuffer + (size_t)d->nstack * sizeof(mjtNum);
-}
+size_t dr_mj_data_bytes(const mjData *d) { return sizeof *d + (size_t)d->nbuffer + (size_t)d->nstack * sizeof(mjtNum); }
 
 dr_mj_room dr_mj_room_used(const mjData *d) {
-  return (dr_mj_room){
-      .contacts = d->maxuse_con + 2, .constraints = d->maxuse_efc + 4, .stack = d->maxuse_stack + 256};
+  return (dr_mj_room){.contacts = d->maxuse_con + d->maxuse_con / 2 + 2,
+                      .constraints = d->maxuse_efc + d->maxuse_efc / 2 + 4,
+                      .stack = d->maxuse_stack + d->maxuse_stack / 4 + 256};
+}
+
+static int most(int a, int b) { return a > b ? a : b; }
+
+dr_mj_room dr_mj_room_largest(dr_mj_room a, dr_mj_room b) {
+  return (dr_mj_room){most(a.contacts, b.contacts), most(a.constraints, b.constraints), most(a.stack, b.stack)};
 }
 
 dr_mj_room dr_mj_room_scaled(dr_mj_room room, int factor) {
@@ -215,16 +222,16 @@ mjModel dr_mj_model_with_room(const mjModel *m, dr_mj_room room) {
 }
 
 /* X(array, how many numbers): the state, in the order of mjSTATE_INTEGRATION of later versions. */
-#define STATE_ARRAYS(X)           \
-  X(qpos, m->nq)                  \
-  X(qvel, m->nv)                  \
-  X(act, m->na)                   \
-  X(qacc_warmstart, m->nv)        \
-  X(ctrl, m->nu)                  \
-  X(qfrc_applied, m->nv)          \
-  X(xfrc_applied, 6 * m->nbody)   \
-  X(mocap_pos, 3 * m->nmocap)     \
-  X(mocap_quat, 4 * m->nmocap)    \
+#define STATE_ARRAYS(X)         \
+  X(qpos, m->nq)                \
+  X(qvel, m->nv)                \
+  X(act, m->na)                 \
+  X(qacc_warmstart, m->nv)      \
+  X(ctrl, m->nu)                \
+  X(qfrc_applied, m->nv)        \
+  X(xfrc_applied, 6 * m->nbody) \
+  X(mocap_pos, 3 * m->nmocap)   \
+  X(mocap_quat, 4 * m->nmocap)  \
   X(userdata, m->nuserdata)
 
 int dr_mj_state_size(const mjModel *m) {
@@ -235,8 +242,8 @@ int dr_mj_state_size(const mjModel *m) {
 
 void dr_mj_get_state(const mjModel *m, const mjData *d, mjtNum *state) {
   *state++ = d->time;
-#define GET(array, count)                                                   \
-  if (count) memcpy(state, d->array, (size_t)(count) * sizeof(mjtNum)); \
+#define GET(array, count)                                                     \
+  if ((count) > 0) memcpy(state, d->array, (size_t)(count) * sizeof(mjtNum)); \
   state += (count);
   STATE_ARRAYS(GET)
 #undef GET
@@ -244,8 +251,8 @@ void dr_mj_get_state(const mjModel *m, const mjData *d, mjtNum *state) {
 
 void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state) {
   d->time = *state++;
-#define SET(array, count)                                                   \
-  if (count) memcpy(d->array, state, (size_t)(count) * sizeof(mjtNum)); \
+#define SET(array, count)                                                     \
+  if ((count) > 0) memcpy(d->array, state, (size_t)(count) * sizeof(mjtNum)); \
   state += (count);
   STATE_ARRAYS(SET)
 #undef SET

@@ -39,8 +39,8 @@ mjData *dr_mj_make_data(const mjModel *m);
 /* What it takes from the heap. */
 size_t dr_mj_data_bytes(const mjData *d);
 
-/* How much of its contact, constraint and stack room d has ever needed, and m with room for `need`, never more than m
- * has by itself. The result shares m's arrays. */
+/* Room for contacts, constraints and MuJoCo's stack: what d has ever needed and something on top; m with that much,
+ * never more than it has by itself (the result shares m's arrays). */
 typedef struct {
 #if DR_MJ_HAS_ARENA
   size_t arena; /* bytes */
@@ -49,6 +49,7 @@ typedef struct {
 #endif
 } dr_mj_room;
 dr_mj_room dr_mj_room_used(const mjData *d);
+dr_mj_room dr_mj_room_largest(dr_mj_room a, dr_mj_room b);
 dr_mj_room dr_mj_room_scaled(dr_mj_room room, int factor);
 bool dr_mj_room_is_all(const mjModel *m, dr_mj_room room);
 mjModel dr_mj_model_with_room(const mjModel *m, dr_mj_room room);

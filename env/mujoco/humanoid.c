@@ -78,8 +78,8 @@ static void walk_judge(dr_mj_step *step) {
   *infos++ = d->qpos[0];
   *infos++ = d->qpos[1];
   infos = put_tendons(step, infos);
-  const double rest[] = {hypot(d->qpos[0], d->qpos[1]), step->velocity[0], step->velocity[1], survive, forward,
-                         -control, -contact};
+  const double rest[] = {
+      hypot(d->qpos[0], d->qpos[1]), step->velocity[0], step->velocity[1], survive, forward, -control, -contact};
   memcpy(infos, rest, sizeof rest);
 }
 
@@ -101,12 +101,12 @@ static void stand_judge(dr_mj_step *step) {
   *infos++ = -impact;
 }
 
-#define OBSERVED_ARGS                                                                                              \
-  DR_MJ_ARG_EXCLUDE, {"include_cinert_in_observation", "true", "whether the bodies' inertias are observed"},       \
-      {"include_cvel_in_observation", "true", "whether the bodies' velocities are observed"},                      \
-      {"include_qfrc_actuator_in_observation", "true", "whether the actuators' forces are observed"},              \
-      {"include_cfrc_ext_in_observation", "true", "whether contact forces are observed"}, {                        \
-    NULL, NULL, NULL                                                                                               \
+#define OBSERVED_ARGS                                                                                        \
+  DR_MJ_ARG_EXCLUDE, {"include_cinert_in_observation", "true", "whether the bodies' inertias are observed"}, \
+      {"include_cvel_in_observation", "true", "whether the bodies' velocities are observed"},                \
+      {"include_qfrc_actuator_in_observation", "true", "whether the actuators' forces are observed"},        \
+      {"include_cfrc_ext_in_observation", "true", "whether contact forces are observed"}, {                  \
+    NULL, NULL, NULL                                                                                         \
   }
 
 static const drover_env_arg_info walk_args[] = {
@@ -131,15 +131,13 @@ static const drover_env_arg_info stand_args[] = {
     DR_MJ_ARG_NOISE("1e-2"),
     OBSERVED_ARGS};
 
-static const char *const walk_infos[] = {"x_position",        "y_position",        "tendon_length_0",
-                                         "tendon_length_1",   "tendon_velocity_0", "tendon_velocity_1",
-                                         "distance_from_origin", "x_velocity",     "y_velocity",
-                                         "reward_survive",    "reward_forward",    "reward_ctrl",
-                                         "reward_contact"};
-static const char *const stand_infos[] = {"x_position",        "y_position",      "z_distance_from_origin",
-                                          "tendon_length_0",   "tendon_length_1", "tendon_velocity_0",
-                                          "tendon_velocity_1", "reward_linup",    "reward_quadctrl",
-                                          "reward_impact"};
+static const char *const walk_infos[] = {
+    "x_position",        "y_position",           "tendon_length_0", "tendon_length_1", "tendon_velocity_0",
+    "tendon_velocity_1", "distance_from_origin", "x_velocity",      "y_velocity",      "reward_survive",
+    "reward_forward",    "reward_ctrl",          "reward_contact"};
+static const char *const stand_infos[] = {
+    "x_position",        "y_position",        "z_distance_from_origin", "tendon_length_0", "tendon_length_1",
+    "tendon_velocity_0", "tendon_velocity_1", "reward_linup",           "reward_quadctrl", "reward_impact"};
 
 static const dr_mj_task walk = {.model = "humanoid",
                                 .max_episode_steps = 1000,

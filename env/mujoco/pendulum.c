@@ -4,7 +4,7 @@
  * problems", IEEE Trans. SMC 13, 1983; rewards and noise as in Gymnasium's inverted_*pendulum_v5.py. */
 #include "env/mujoco/task.h"
 
-/* ---- One pole ------------------------------------------------------------------------------------------------------ */
+/* ---- One pole ---- */
 
 static int32_t single_size(const dr_mj_world *world) {
   return (int32_t)(world->model.compiled->nq + world->model.compiled->nv);
@@ -39,11 +39,12 @@ static const dr_mj_task single = {.model = "inverted_pendulum",
 
 DR_MJ_ENV(dr_env_inverted_pendulum, "InvertedPendulum-v5", single, "keep a pole upright on a cart (MuJoCo)");
 
-/* ---- Two poles, one on the other ----------------------------------------------------------------------------------- */
+/* ---- Two poles, one on the other ---- */
 
 static int double_prepare(dr_mj_world *world, char *message, size_t message_size) {
   if (world->model.compiled->nsite >= 1) return 0;
-  snprintf(message, message_size, "the task needs a model whose first site is the tip of the upper pole, this has none");
+  snprintf(message, message_size,
+           "the task needs a model whose first site is the tip of the upper pole, this has none");
   return -1;
 }
 
@@ -75,8 +76,10 @@ static void double_judge(dr_mj_step *step) {
   step->infos[2] = -speed;
 }
 
-static const drover_env_arg_info twofold_args[] = {DR_MJ_ARG_XML_FILE, DR_MJ_ARG_FRAME_SKIP("5"),
-                                                   DR_MJ_ARG_HEALTHY_REWARD("10"), DR_MJ_ARG_NOISE("0.1"),
+static const drover_env_arg_info twofold_args[] = {DR_MJ_ARG_XML_FILE,
+                                                   DR_MJ_ARG_FRAME_SKIP("5"),
+                                                   DR_MJ_ARG_HEALTHY_REWARD("10"),
+                                                   DR_MJ_ARG_NOISE("0.1"),
                                                    {NULL, NULL, NULL}};
 static const char *const twofold_infos[] = {"reward_survive", "distance_penalty", "velocity_penalty"};
 

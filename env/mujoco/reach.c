@@ -22,7 +22,7 @@ static void draw_slow_velocities(const mjModel *m, mjData *data, drover_random *
   for (int i = 0; i < m->nv - still; i++) data->qvel[i] += drover_random_range(random, -0.005, 0.005);
 }
 
-/* ---- Reacher: two links in a plane; the last two positions are the target ------------------------------------------ */
+/* ---- Reacher: two links in a plane; the last two positions are the target ---- */
 
 enum { FINGERTIP, TARGET };
 static const char *const reacher_bodies[] = {"fingertip", "target", NULL};
@@ -83,7 +83,7 @@ static const dr_mj_task reacher = {.model = "reacher",
 
 DR_MJ_ENV(dr_env_reacher, "Reacher-v5", reacher, "bring the tip of a two-link arm to a target (MuJoCo)");
 
-/* ---- Pusher: seven joints; the last four positions are the object (2) and the goal (2) ----------------------------- */
+/* ---- Pusher: seven joints; the last four positions are the object (2) and the goal (2) ---- */
 
 enum { ARM_JOINTS = 7, TIPS = 0, OBJECT, GOAL };
 static const char *const pusher_bodies[] = {"tips_arm", "object", "goal", NULL};

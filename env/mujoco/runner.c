@@ -6,7 +6,7 @@
  * noise as in Gymnasium's *_v5.py. They differ in the table at the end only. */
 #include "env/mujoco/task.h"
 
-/* ---- Observations: qpos without where the body is, qvel (clipped or not) ------------------------------------------- */
+/* ---- Observations: qpos without where the body is, qvel (clipped or not) ---- */
 
 static int32_t size_without(const dr_mj_world *world, int32_t excluded) {
   const mjModel *m = world->model.compiled;
@@ -35,7 +35,7 @@ static void hopper_observe(const dr_mj_world *world, const mjData *data, float *
   observe_without(world, data, 1, 10, o);
 }
 
-/* ---- Rewards ------------------------------------------------------------------------------------------------------- */
+/* ---- Rewards ---- */
 
 static double forward_reward(const dr_mj_step *step) {
   return step->world->config.forward_reward_weight * step->velocity[0];
@@ -49,9 +49,9 @@ static double control_cost(const dr_mj_step *step) {
 static void swimmer_judge(dr_mj_step *step) {
   const double forward = forward_reward(step), cost = control_cost(step);
   step->reward = forward - cost;
-  const double infos[] = {step->place[0],    step->place[1],    hypot(step->place[0], step->place[1]),
-                          step->velocity[0], step->velocity[1], forward,
-                          -cost};
+  const double infos[] = {
+      step->place[0], step->place[1], hypot(step->place[0], step->place[1]), step->velocity[0], step->velocity[1],
+      forward,        -cost};
   memcpy(step->infos, infos, sizeof infos);
 }
 
@@ -69,8 +69,9 @@ static void judge_upright(dr_mj_step *step, bool healthy) {
   const double survive = healthy ? config->healthy_reward : 0;
   step->reward = forward + survive - cost;
   step->terminated = !healthy && config->terminate_when_unhealthy;
-  const double infos[] = {step->place[0], step->data->qpos[1] - step->world->model.compiled->qpos0[1],
-                          step->velocity[0], forward, -cost, survive};
+  const double infos[] = {
+      step->place[0], step->data->qpos[1] - step->world->model.compiled->qpos0[1], step->velocity[0], forward, -cost,
+      survive};
   memcpy(step->infos, infos, sizeof infos);
 }
 
@@ -90,22 +91,14 @@ static void hopper_judge(dr_mj_step *step) {
 
 static void walker_judge(dr_mj_step *step) { judge_upright(step, is_upright(step)); }
 
-/* ---- The tasks ----------------------------------------------------------------------------------------------------- */
+/* ---- The tasks ---- */
 
-static const drover_env_arg_info swimmer_args[] = {DR_MJ_ARG_XML_FILE,
-                                                   DR_MJ_ARG_FRAME_SKIP("4"),
-                                                   DR_MJ_ARG_FORWARD("1"),
-                                                   DR_MJ_ARG_CTRL_COST("1e-4"),
-                                                   DR_MJ_ARG_NOISE("0.1"),
-                                                   DR_MJ_ARG_EXCLUDE,
-                                                   {NULL, NULL, NULL}};
-static const drover_env_arg_info cheetah_args[] = {DR_MJ_ARG_XML_FILE,
-                                                   DR_MJ_ARG_FRAME_SKIP("5"),
-                                                   DR_MJ_ARG_FORWARD("1"),
-                                                   DR_MJ_ARG_CTRL_COST("0.1"),
-                                                   DR_MJ_ARG_NOISE("0.1"),
-                                                   DR_MJ_ARG_EXCLUDE,
-                                                   {NULL, NULL, NULL}};
+static const drover_env_arg_info swimmer_args[] = {
+    DR_MJ_ARG_XML_FILE,     DR_MJ_ARG_FRAME_SKIP("4"), DR_MJ_ARG_FORWARD("1"), DR_MJ_ARG_CTRL_COST("1e-4"),
+    DR_MJ_ARG_NOISE("0.1"), DR_MJ_ARG_EXCLUDE,         {NULL, NULL, NULL}};
+static const drover_env_arg_info cheetah_args[] = {
+    DR_MJ_ARG_XML_FILE,     DR_MJ_ARG_FRAME_SKIP("5"), DR_MJ_ARG_FORWARD("1"), DR_MJ_ARG_CTRL_COST("0.1"),
+    DR_MJ_ARG_NOISE("0.1"), DR_MJ_ARG_EXCLUDE,         {NULL, NULL, NULL}};
 static const drover_env_arg_info hopper_args[] = {
     DR_MJ_ARG_XML_FILE,
     DR_MJ_ARG_FRAME_SKIP("4"),
@@ -135,31 +128,24 @@ static const drover_env_arg_info walker_args[] = {
 static const char *const swimmer_infos[] = {"x_position", "y_position",     "distance_from_origin", "x_velocity",
                                             "y_velocity", "reward_forward", "reward_ctrl"};
 static const char *const cheetah_infos[] = {"x_position", "x_velocity", "reward_forward", "reward_ctrl"};
-static const char *const upright_infos[] = {"x_position",     "z_distance_from_origin", "x_velocity",
-                                            "reward_forward", "reward_ctrl",            "reward_survive"};
+static const char *const upright_infos[] = {"x_position",  "z_distance_from_origin", "x_velocity", "reward_forward",
+                                            "reward_ctrl", "reward_survive"};
 
-#define RUNNER(its_model, its_args, its_infos, least_positions, its_size, its_draw, its_observe, its_judge) \
-  {.model = its_model,                                                                                      \
-   .max_episode_steps = 1000,                                                                               \
-   .arg_infos = its_args,                                                                                   \
-   .num_infos = DR_MJ_COUNT(its_infos),                                                                     \
-   .info_names = its_infos,                                                                                 \
-   .min_nq = least_positions,                                                                               \
-   .min_nv = least_positions,                                                                               \
-   .observation_size = its_size,                                                                            \
-   .draw = its_draw,                                                                                        \
-   .locate = dr_mj_locate_root,                                                                             \
-   .observe = its_observe,                                                                                  \
-   .judge = its_judge}
+#define RUNNER(its_model, its_args, its_infos, least_positions, its_size, its_draw, its_observe, its_judge)      \
+  {                                                                                                              \
+    .model = its_model, .max_episode_steps = 1000, .arg_infos = its_args, .num_infos = DR_MJ_COUNT(its_infos),   \
+    .info_names = its_infos, .min_nq = least_positions, .min_nv = least_positions, .observation_size = its_size, \
+    .draw = its_draw, .locate = dr_mj_locate_root, .observe = its_observe, .judge = its_judge                    \
+  }
 
-static const dr_mj_task swimmer = RUNNER("swimmer", swimmer_args, swimmer_infos, 3, swimmer_size, dr_mj_draw_uniform,
-                                         swimmer_observe, swimmer_judge);
-static const dr_mj_task cheetah = RUNNER("half_cheetah", cheetah_args, cheetah_infos, 2, runner_size,
-                                         dr_mj_draw_normal, cheetah_observe, cheetah_judge);
-static const dr_mj_task hopper = RUNNER("hopper", hopper_args, upright_infos, 3, runner_size, dr_mj_draw_uniform,
-                                        hopper_observe, hopper_judge);
-static const dr_mj_task walker = RUNNER("walker2d", walker_args, upright_infos, 3, runner_size, dr_mj_draw_uniform,
-                                        hopper_observe, walker_judge);
+static const dr_mj_task swimmer =
+    RUNNER("swimmer", swimmer_args, swimmer_infos, 3, swimmer_size, dr_mj_draw_uniform, swimmer_observe, swimmer_judge);
+static const dr_mj_task cheetah = RUNNER("half_cheetah", cheetah_args, cheetah_infos, 2, runner_size, dr_mj_draw_normal,
+                                         cheetah_observe, cheetah_judge);
+static const dr_mj_task hopper =
+    RUNNER("hopper", hopper_args, upright_infos, 3, runner_size, dr_mj_draw_uniform, hopper_observe, hopper_judge);
+static const dr_mj_task walker =
+    RUNNER("walker2d", walker_args, upright_infos, 3, runner_size, dr_mj_draw_uniform, hopper_observe, walker_judge);
 
 DR_MJ_ENV(dr_env_swimmer, "Swimmer-v5", swimmer, "swim forward with three links in a fluid (MuJoCo)");
 DR_MJ_ENV(dr_env_half_cheetah, "HalfCheetah-v5", cheetah, "run forward on two legs in a plane (MuJoCo)");

@@ -1,27 +1,44 @@
 /* sim.c: an env's mjData, its steps, its room. */
 #include "env/mujoco/sim.h"
 
+#include <drover/random.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- The model ----------------------------------------------------------------------------------------------------- */
+/* ---- The model ---- */
 
 typedef struct {
   const mjModel *model;
   mjData *data;
+  dr_mj_room used; /* out */
 } probe_call;
 
-/* The first moments of an episode without control, to see how much room they take. */
+/* A little of an episode under random controls, to see how much room it takes: less of it the larger the model. It
+ * stops where the state goes bad. An error in here comes again where it can be reported. */
 static void probe_body(void *context) {
   probe_call *call = context;
-  for (int i = 0; i < 8; i++) mj_step(call->model, call->data);
+  const mjModel *m = call->model;
+  drover_random random = drover_random_at(0, 0, DROVER_RANDOM_USER, 0);
+  const int64_t frames = (int64_t)fmax(8, fmin(150, 4000.0 / (double)(m->nv + 1)));
+  for (int64_t frame = 0; frame < frames; frame++) {
+    for (int i = 0; i < m->nu && frame % 5 == 0; i++) {
+      const double low = m->actuator_ctrllimited[i] ? m->actuator_ctrlrange[2 * i] : -1;
+      const double high = m->actuator_ctrllimited[i] ? m->actuator_ctrlrange[2 * i + 1] : 1;
+      call->data->ctrl[i] = drover_random_range(&random, low, high);
+    }
+    mj_step(m, call->data);
+    const dr_mj_room used = dr_mj_room_used(call->data);
+    call->used = dr_mj_room_largest(call->used, used);
+    if (call->data->time == 0) return; /* MuJoCo has reset it */
+  }
 }
 
 /* Rooms of twice the size from one to the next. */
 static void make_rooms(dr_mj_model *model, dr_mj_room used) {
   int factor = 1;
-  while (model->num_rooms < DR_MJ_MAX_ROOMS - 1 && !dr_mj_room_is_all(model->compiled, dr_mj_room_scaled(used, factor))) {
+  while (model->num_rooms < DR_MJ_MAX_ROOMS - 1 &&
+         !dr_mj_room_is_all(model->compiled, dr_mj_room_scaled(used, factor))) {
     model->rooms[model->num_rooms++] = dr_mj_model_with_room(model->compiled, dr_mj_room_scaled(used, factor));
     factor *= 2;
   }
@@ -34,8 +51,9 @@ int dr_mj_model_open(dr_mj_model *model, mjModel *compiled) {
   model->state_size = dr_mj_state_size(compiled);
   probe_call probe = {.model = compiled, .data = dr_mj_make_data(compiled)};
   if (!probe.data) goto fail;
-  dr_mj_guard(probe_body, &probe); /* one that fails here fails again where it is reported */
-  make_rooms(model, dr_mj_room_used(probe.data));
+  probe.used = dr_mj_room_used(probe.data);
+  dr_mj_guard(probe_body, &probe);
+  make_rooms(model, probe.used);
   mj_deleteData(probe.data);
 
   mjData *first = dr_mj_make_data(&model->rooms[0]);
@@ -54,7 +72,7 @@ void dr_mj_model_close(dr_mj_model *model) {
   model->compiled = NULL;
 }
 
-/* ---- An env's data ------------------------------------------------------------------------------------------------- */
+/* ---- An env's data ---- */
 
 int dr_mj_env_create(const dr_mj_model *model, dr_mj_env *env) {
   env->before = malloc((size_t)model->state_size * sizeof(mjtNum));
@@ -78,7 +96,7 @@ static int remake(const dr_mj_model *model, dr_mj_env *env, int32_t room) {
   return env->data ? 0 : -1;
 }
 
-/* ---- Stepping ------------------------------------------------------------------------------------------------------ */
+/* ---- Stepping ---- */
 
 typedef enum { WENT_WELL, NEEDS_ROOM, WENT_BAD } outcome;
 
@@ -113,7 +131,7 @@ static void step_body(void *context) {
   if (call->forces && call->result == WENT_WELL) mj_rnePostConstraint(call->model, call->data);
 }
 
-static bool is_about_room(const char *error) { return strstr(error, "stack") || strstr(error, "insufficient"); }
+static bool is_about_room(const char *error) { return strcasestr(error, "stack") || strcasestr(error, "insufficient"); }
 
 /* Until it goes well or bad; more room means from the beginning again. */
 static int run(const dr_mj_model *model, dr_mj_env *env, step_call *call) {
@@ -154,7 +172,7 @@ int dr_mj_env_step(const dr_mj_model *model, dr_mj_env *env, const float *ctrl, 
   return run(model, env, &call);
 }
 
-/* ---- State --------------------------------------------------------------------------------------------------------- */
+/* ---- State ---- */
 
 /* By way of `before`, which is aligned and free between steps. */
 void dr_mj_env_save(const dr_mj_model *model, const dr_mj_env *env, void *state) {

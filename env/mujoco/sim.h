@@ -1,7 +1,7 @@
 /* sim.h: one model for a batch, one mjData for each env: made, stepped, saved, and given more room when it needs it.
  *
- * MuJoCo reserves room for contacts, constraints and its stack in every mjData, enough for what might happen: 4 to 15 MB
- * for these tasks. Here an env starts with little more than its first moments need. A step that finds the room too
+ * MuJoCo reserves room for contacts, constraints and its stack in every mjData, enough for what might happen: 4 to 15
+ * MB for these tasks. Here an env starts with little more than its first moments need. A step that finds the room too
  * small is undone and done again in an mjData with twice as much, up to what the model asks for by itself: the numbers
  * are those of a roomy mjData (tests/mujoco: small_room_gives_the_same_bytes). */
 #ifndef DR_ENV_MUJOCO_SIM_H
@@ -26,10 +26,10 @@ typedef struct {
 /* One env. Zeroed by its owner before create. */
 typedef struct {
   mjData *data;
-  mjtNum *before;   /* [state_size]: the state before the step that runs; MuJoCo's numbers are double */
-  double place[2];  /* where the task says the body is, as left by the last step or reset: its next velocity's origin */
-  int32_t room;     /* index into model->rooms */
-  int32_t unused;   /* 0 */
+  mjtNum *before;  /* [state_size]: the state before the step that runs; MuJoCo's numbers are double */
+  double place[2]; /* where the task says the body is, as left by the last step or reset: its next velocity's origin */
+  int32_t room;    /* index into model->rooms */
+  int32_t unused;  /* 0 */
 } dr_mj_env;
 
 /* Takes `compiled` over, also on failure. 0, or -1 if there is no memory or MuJoCo refuses (dr_mj_error). */

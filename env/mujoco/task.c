@@ -3,11 +3,12 @@
 
 #include "env/mujoco/models.h"
 
-/* ---- Arguments ----------------------------------------------------------------------------------------------------- */
+/* ---- Arguments ---- */
 
 typedef enum { TEXT, NUMBER, WHOLE, FLAG, RANGE } option_kind;
 
-#define OPTION(kind, field) {#field, kind, offsetof(dr_mj_config, field)}
+#define OPTION(kind, field) \
+  { #field, kind, offsetof(dr_mj_config, field) }
 static const struct {
   const char *key;
   option_kind kind;
@@ -72,21 +73,27 @@ static const char *parse_range(const char *text, dr_mj_range *out) {
 
 static const char *parse_option(option_kind kind, const char *text, void *out) {
   switch (kind) {
-    case NUMBER: return parse_number(text, out);
-    case WHOLE: return parse_whole(text, out);
-    case FLAG: return parse_flag(text, out);
-    case RANGE: return parse_range(text, out);
-    case TEXT: *(const char **)out = text; break;
+    case NUMBER:
+      return parse_number(text, out);
+    case WHOLE:
+      return parse_whole(text, out);
+    case FLAG:
+      return parse_flag(text, out);
+    case RANGE:
+      return parse_range(text, out);
+    case TEXT:
+      *(const char **)out = text;
+      break;
   }
   return NULL;
 }
 
-static int parse_args(const drover_env_arg_info *infos, const drover_env_args *args, dr_mj_config *config, char *message,
-                      size_t message_size) {
+static int parse_args(const drover_env_arg_info *infos, const drover_env_args *args, dr_mj_config *config,
+                      char *message, size_t message_size) {
   for (const drover_env_arg_info *info = infos; info->key; info++) {
     size_t i = 0;
     while (strcmp(options[i].key, info->key) != 0) i++; /* the table has all keys: the tests open every type */
-    const char *text = drover_env_arg_string(args, info->key, info->default_value);
+    const char *text = drover_env_arg_string(args, info->key, info->default_value ? info->default_value : "");
     const char *wanted = parse_option(options[i].kind, text, (char *)config + options[i].offset);
     if (!wanted) continue;
     snprintf(message, message_size, "%s must be %s, got '%.80s'", info->key, wanted, text);
@@ -97,7 +104,7 @@ static int parse_args(const drover_env_arg_info *infos, const drover_env_args *a
   return -1;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 
 static mjModel *load_builtin(const char *name, char *error, size_t error_size) {
   for (const dr_mj_text *t = dr_mj_texts; t->name; t++)
@@ -136,8 +143,9 @@ static int check_model(dr_mj_world *world, char *message, size_t message_size) {
     return -1;
   }
   if (m->nq < task->min_nq || m->nv < task->min_nv) {
-    snprintf(message, message_size, "the task needs a model of %d positions and %d velocities or more, this has %d and %d",
-             (int)task->min_nq, (int)task->min_nv, (int)m->nq, (int)m->nv);
+    snprintf(message, message_size,
+             "the task needs a model of %d positions and %d velocities or more, this has %d and %d", (int)task->min_nq,
+             (int)task->min_nv, (int)m->nq, (int)m->nv);
     return -1;
   }
   for (int32_t i = 0; task->bodies && task->bodies[i]; i++) {
@@ -181,8 +189,9 @@ static int fill_world(dr_mj_world *world, char *message, size_t message_size) {
 int dr_mj_open(const dr_mj_task *task, const drover_env_args *args, drover_env_spec *spec, void **shared, char *message,
                size_t message_size) {
   if (mj_version() != mjVERSION_HEADER) {
-    snprintf(message, message_size, "Drover was built for MuJoCo %d but %d is loaded: rebuild it, or set LD_LIBRARY_PATH",
-             mjVERSION_HEADER, mj_version());
+    snprintf(message, message_size,
+             "Drover was built for MuJoCo %d but %d is loaded: rebuild it, or set LD_LIBRARY_PATH", mjVERSION_HEADER,
+             mj_version());
     return -1;
   }
   dr_mj_install_handlers();
@@ -201,15 +210,15 @@ int dr_mj_open(const dr_mj_task *task, const drover_env_args *args, drover_env_s
   *shared = world;
   spec->observation_size = task->observation_size(world);
   spec->action_kind = DROVER_ACTION_CONTINUOUS;
-  spec->action_size = world->model.compiled->nu;
+  spec->action_size = (int32_t)world->model.compiled->nu;
   spec->action_low = world->action_low;
   spec->action_high = world->action_high;
   spec->max_episode_steps = world->config.max_episode_steps;
   spec->state_size = sizeof(dr_mj_env);
-  spec->state_align = 16;
+  spec->state_align = 8;
   spec->num_infos = task->num_infos;
   spec->info_names = task->info_names;
-  spec->save_size = sizeof ((dr_mj_env *)0)->place + (size_t)world->model.state_size * sizeof(mjtNum);
+  spec->save_size = sizeof((dr_mj_env *)0)->place + (size_t)world->model.state_size * sizeof(mjtNum);
   spec->memory_bytes = world->model.data_bytes;
   return 0;
 }
@@ -222,7 +231,7 @@ void dr_mj_close(void *shared) {
   free(world);
 }
 
-/* ---- An env -------------------------------------------------------------------------------------------------------- */
+/* ---- An env ---- */
 
 int dr_mj_create(void *shared, void *state, int32_t env) {
   (void)env;
@@ -284,7 +293,7 @@ int dr_mj_load(void *shared, void *state, const void *bytes) {
   return 0;
 }
 
-/* ---- What several tasks do the same way ---------------------------------------------------------------------------- */
+/* ---- What several tasks do the same way ---- */
 
 double dr_mj_normal(drover_random *random) {
   const double u = 1.0 - drover_random_uniform(random); /* in (0, 1] */

@@ -1,8 +1,8 @@
 /* task.h: what makes a MuJoCo env type out of a model: a table of what is particular to it. Everything that the tasks
  * have in common (arguments, memory, stepping, faults, save and load) is in task.c, once.
  *
- * A family (pendulum.c, reach.c, runner.c, ant.c, humanoid.c, file.c) fills a dr_mj_task for each task and makes its env
- * type with DR_MJ_ENV. Semantics: Gymnasium 1.x, gymnasium/envs/mujoco/NAME_v5.py. */
+ * A family (pendulum.c, reach.c, runner.c, ant.c, humanoid.c, file.c) fills a dr_mj_task for each task and makes its
+ * env type with DR_MJ_ENV. Semantics: Gymnasium 1.x, gymnasium/envs/mujoco/NAME_v5.py. */
 #ifndef DR_ENV_MUJOCO_TASK_H
 #define DR_ENV_MUJOCO_TASK_H
 
@@ -37,23 +37,23 @@ typedef struct {
   const dr_mj_task *task;
   dr_mj_config config;
   dr_mj_model model;
-  double step_time;    /* seconds of simulation an env step */
-  double total_mass;   /* kg, of all bodies */
-  int32_t body[3];     /* bodies that the task asked for by name in its prepare */
+  double step_time;                /* seconds of simulation an env step */
+  double total_mass;               /* kg, of all bodies */
+  int32_t body[3];                 /* bodies that the task asked for by name in its prepare */
   float *action_low, *action_high; /* [nu] */
-  void *own;           /* the task's own data, freed with free() */
+  void *own;                       /* the task's own data, freed with free() */
 } dr_mj_world;
 
 /* One step, for a task to judge. */
 typedef struct {
   const dr_mj_world *world;
-  const mjData *data;    /* after the step */
-  const float *action;   /* [nu], as it came */
-  double velocity[2];    /* m/s: how far the place moved, a second */
-  const double *place;   /* [2], after the step */
-  double reward;         /* out */
-  bool terminated;       /* out */
-  double *infos;         /* [num_infos], out */
+  const mjData *data;  /* after the step */
+  const float *action; /* [nu], as it came */
+  double velocity[2];  /* m/s: how far the place moved, a second */
+  const double *place; /* [2], after the step */
+  double reward;       /* out */
+  bool terminated;     /* out */
+  double *infos;       /* [num_infos], out */
 } dr_mj_step;
 
 enum { DR_MJ_MAX_INFOS = 16 };
@@ -64,9 +64,9 @@ struct dr_mj_task {
   const drover_env_arg_info *arg_infos;
   int32_t num_infos;
   const char *const *info_names;
-  bool needs_forces;                 /* reads cfrc_ext: mj_rnePostConstraint after each step */
-  int32_t min_nq, min_nv;            /* what a model given by xml_file must have */
-  const char *const *bodies;         /* names for world->body, ended by NULL; or NULL */
+  bool needs_forces;         /* reads cfrc_ext: mj_rnePostConstraint after each step */
+  int32_t min_nq, min_nv;    /* what a model given by xml_file must have */
+  const char *const *bodies; /* names for world->body, ended by NULL; or NULL */
   /* Optional: what else there is to check or to make; -1 and a sentence in message. */
   int (*prepare)(dr_mj_world *world, char *message, size_t message_size);
   int32_t (*observation_size)(const dr_mj_world *world);
@@ -78,7 +78,7 @@ struct dr_mj_task {
   void (*judge)(dr_mj_step *step);
 };
 
-/* ---- For the tasks ----------------------------------------------------------------------------------------------- */
+/* ---- For the tasks ---- */
 
 /* Copies count numbers and returns the end of what it wrote. */
 static inline float *dr_mj_put(float *out, const mjtNum *x, int32_t count) {
@@ -112,7 +112,7 @@ void dr_mj_draw_normal(const dr_mj_world *world, mjData *data, drover_random *ra
 void dr_mj_locate_root(const dr_mj_world *world, const mjData *data, double place[2]);
 
 #define DR_MJ_ARG_XML_FILE \
-  { "xml_file", "", "path of another model with the same parts; empty = the built-in one" }
+  { "xml_file", NULL, "path of another model with the same parts" }
 #define DR_MJ_ARG_FRAME_SKIP(value) \
   { "frame_skip", value, "simulation steps an env step" }
 #define DR_MJ_ARG_NOISE(value) \
@@ -130,7 +130,7 @@ void dr_mj_locate_root(const dr_mj_world *world, const mjData *data, double plac
 #define DR_MJ_ARG_EXCLUDE \
   { "exclude_current_positions_from_observation", "true", "whether the observation leaves out where the body is" }
 
-/* ---- The env types ----------------------------------------------------------------------------------------------- */
+/* ---- The env types ---- */
 
 int dr_mj_open(const dr_mj_task *task, const drover_env_args *args, drover_env_spec *spec, void **shared, char *message,
                size_t message_size);
@@ -143,23 +143,23 @@ int dr_mj_save(void *shared, const void *state, void *bytes);
 int dr_mj_load(void *shared, void *state, const void *bytes);
 
 /* The env type `table` of the dr_mj_task `its_task`. */
-#define DR_MJ_ENV(table, its_name, its_task, its_summary)                                                             \
-  static int table##_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message,           \
-                          size_t message_size) {                                                                      \
-    return dr_mj_open(&its_task, args, spec, shared, message, message_size);                                          \
-  }                                                                                                                   \
-  const drover_env_type table = {.abi_version = DROVER_ENV_ABI_VERSION,                                               \
-                                 .size = sizeof(drover_env_type),                                                     \
-                                 .name = its_name,                                                                    \
-                                 .summary = its_summary,                                                              \
-                                 .arg_infos = its_task##_args,                                                        \
-                                 .open = table##_open,                                                                \
-                                 .close = dr_mj_close,                                                                \
-                                 .create = dr_mj_create,                                                              \
-                                 .destroy = dr_mj_destroy,                                                            \
-                                 .reset = dr_mj_reset,                                                                \
-                                 .step = dr_mj_step_env,                                                              \
-                                 .save = dr_mj_save,                                                                  \
+#define DR_MJ_ENV(table, its_name, its_task, its_summary)                                                   \
+  static int table##_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, \
+                          size_t message_size) {                                                            \
+    return dr_mj_open(&its_task, args, spec, shared, message, message_size);                                \
+  }                                                                                                         \
+  const drover_env_type table = {.abi_version = DROVER_ENV_ABI_VERSION,                                     \
+                                 .size = sizeof(drover_env_type),                                           \
+                                 .name = its_name,                                                          \
+                                 .summary = its_summary,                                                    \
+                                 .arg_infos = its_task##_args,                                              \
+                                 .open = table##_open,                                                      \
+                                 .close = dr_mj_close,                                                      \
+                                 .create = dr_mj_create,                                                    \
+                                 .destroy = dr_mj_destroy,                                                  \
+                                 .reset = dr_mj_reset,                                                      \
+                                 .step = dr_mj_step_env,                                                    \
+                                 .save = dr_mj_save,                                                        \
                                  .load = dr_mj_load}
 
 #define DR_MJ_COUNT(array) ((int32_t)(sizeof(array) / sizeof *(array)))

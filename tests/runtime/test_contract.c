@@ -421,6 +421,10 @@ static void compare_modes(everything changed) {
   cr_assert_eq(memcmp(normal.after_some, changed.after_some, sizeof normal.after_some), 0, "reset_some");
   cr_assert_eq(memcmp(normal.received, changed.received, sizeof normal.received), 0, "send and recv");
   cr_assert_eq(memcmp(&normal.logprob, &changed.logprob, 4), 0, "the uniform policy");
+  free(normal.rollout.data);
+  free(normal.stepped.data);
+  free(changed.rollout.data);
+  free(changed.stepped.data);
 }
 
 Test(contract, a_caller_who_flushes_denormals_gets_the_same_bytes_and_its_mode_back) {

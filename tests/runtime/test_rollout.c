@@ -347,6 +347,12 @@ Test(rollout, options_out_of_range_are_refused_by_name_range_and_value) {
   world_close(&w);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+/* So that its malloc, too, returns NULL for what nobody has. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+#endif
+
 Test(rollout, buffers_that_no_machine_has_are_refused) {
   world w;
   world_init(&w);

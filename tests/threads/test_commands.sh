@@ -9,6 +9,7 @@ cleanup() {
   rm -rf "$scratch"
 }
 trap cleanup EXIT
+num_passed=0
 num_failed=0
 
 # expect CODE PATTERN NAME COMMAND...: the exit code, and an extended regular expression that stdout or stderr holds.
@@ -28,6 +29,7 @@ expect() {
     num_failed=$((num_failed + 1))
   else
     echo "ok   $name"
+    num_passed=$((num_passed + 1))
   fi
 }
 skip() { echo "skip $1: $2"; }
@@ -116,6 +118,7 @@ expect 0 'until the process ended' "watch ends when the process does" timeout 20
 timeout -s INT 0.7 "$drover" doctor --watch "$sleeper" >"$scratch/watch" 2>&1
 if [[ $? -eq 124 ]] && grep -q 'threads *1, constant' "$scratch/watch"; then
   echo "ok   an interrupted watch still sums up"
+  num_passed=$((num_passed + 1))
 else
   echo "FAIL an interrupted watch still sums up:"
   cat "$scratch/watch"
@@ -153,5 +156,5 @@ PYTHON
   kill "$busy"
 fi
 
-echo "$num_failed failed"
+echo "$num_passed passed, $num_failed failed"
 [[ $num_failed -eq 0 ]]

@@ -315,7 +315,7 @@ Test(report, files_are_told_by_their_names) {
       {"/usr/lib/libtbb.so.12.8", DROVER_LIBRARY_TBB, "12.8"},
       {"/usr/lib/libtbbmalloc.so.2.8", -1, "2.8"},
       {"/usr/lib/libc.so.6", -1, "6"},
-      {"/home/me/libgomp", -1, ""},
+      {"/opt/me/libgomp", -1, ""},
       {"", -1, ""},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -1,0 +1,427 @@
+/* verify_loop.c: the plain loop. It knows what the public headers promise and nothing of how the runtime keeps it.
+ *
+ * The table of a network policy is not public. So the policy is asked by drover_policy_act on a runtime with one
+ * worker, about a batch of `echo` envs, which observe whatever this loop has put into a buffer. */
+#include "tools/verify_loop.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Echo: an env that observes what it is told ----------------------------------------------------------------- */
+
+/* Handed over through `open`, which has no other way in. Used by one thread. */
+static struct {
+  const drover_env_spec *spec;
+  const float *observations; /* [N x observation_size] */
+} echo_source;
+
+static int echo_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, size_t size) {
+  (void)args, (void)message, (void)size;
+  spec->observation_size = echo_source.spec->observation_size;
+  spec->action_kind = echo_source.spec->action_kind;
+  spec->action_size = echo_source.spec->action_size;
+  spec->num_actions = echo_source.spec->num_actions;
+  spec->action_low = echo_source.spec->action_low;
+  spec->action_high = echo_source.spec->action_high;
+  *shared = NULL;
+  return 0;
+}
+
+static int echo_reset(void *shared, void *state, const drover_env_rows *rows) {
+  (void)shared, (void)state;
+  const size_t width = (size_t)echo_source.spec->observation_size;
+  memcpy(rows->observations, echo_source.observations + (size_t)rows->first_env * width, width * sizeof(float));
+  return 0;
+}
+
+static int echo_step(void *shared, void *state, const drover_env_rows *rows) {
+  rows->rewards[0] = 0;
+  return echo_reset(shared, state, rows);
+}
+
+static const drover_env_type echo_type = {.abi_version = DROVER_ENV_ABI_VERSION,
+                                          .size = sizeof echo_type,
+                                          .name = "echo",
+                                          .summary = "observes what it is told",
+                                          .open = echo_open,
+                                          .reset = echo_reset,
+                                          .step = echo_step};
+
+/* ---- The loop's state ------------------------------------------------------------------------------------------- */
+
+typedef struct loop {
+  const dr_loop_request *q;
+  drover_env_spec spec;
+  void *shared;
+  bool is_open;
+  drover_rollout_view *v;
+  drover_batch *asking; /* echo envs: lifetime steps advance with ours, so noise does too */
+  int64_t max_episodes, max_faults;
+  drover_episode *episodes;
+  float *finals, *final_values;
+  drover_fault *faults;
+
+  unsigned char *states;
+  uint64_t *lifetimes, *episode_numbers; /* [N] */
+  double *returns;                       /* [N] of the episode in progress */
+  int32_t *lengths;                      /* [N] */
+  uint8_t *waiting;   /* [N] 1: the next step begins an episode instead (its reset failed, or next-step mode) */
+  float *next;        /* [N x observation_size] what the next action answers */
+  float *previous;    /* [observation_size] */
+  void *given;        /* [action_size] the action as the env gets it */
+  float *asked;       /* [N x observation_size] final observations in question */
+  float *answers;     /* [N] */
+  void *no_actions;   /* [N x action_size] zeros */
+  float *no_logprobs; /* [N] */
+} loop;
+
+static void *zeros(size_t count, size_t size) {
+  void *memory = NULL;
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) return NULL;
+  bytes = (bytes + 63) / 64 * 64;
+  if (posix_memalign(&memory, 64, bytes ? bytes : 64) != 0) return NULL;
+  return memset(memory, 0, bytes);
+}
+
+static drover_status allocate(loop *l) {
+  drover_rollout_view *v = l->v;
+  const size_t n = (size_t)v->num_envs, t = (size_t)v->num_steps, width = (size_t)v->observation_size;
+  const size_t action_bytes = (size_t)v->action_size * 4;
+  drover_policy_spec policy;
+  const drover_status status = drover_policy_get_spec(l->q->policy, &policy);
+  if (status != DROVER_OK) return status;
+  v->observations = zeros((t + 1) * n, width * sizeof(float));
+  v->actions = zeros(t * n, action_bytes);
+  v->logprobs = zeros(t * n, sizeof(float));
+  v->rewards = zeros(t * n, sizeof(float));
+  v->terminated = zeros(t * n, 1);
+  v->truncated = zeros(t * n, 1);
+  v->valid = zeros(t * n, 1);
+  v->infos = v->num_infos ? zeros(t * n, (size_t)v->num_infos * sizeof(float)) : NULL;
+  v->values = policy.has_values ? zeros((t + 1) * n, sizeof(float)) : NULL;
+  v->advantages = policy.has_values ? zeros(t * n, sizeof(float)) : NULL;
+  v->returns = policy.has_values ? zeros(t * n, sizeof(float)) : NULL;
+  l->states = zeros(n, l->spec.state_size);
+  l->lifetimes = zeros(n, sizeof *l->lifetimes);
+  l->episode_numbers = zeros(n, sizeof *l->episode_numbers);
+  l->returns = zeros(n, sizeof *l->returns);
+  l->lengths = zeros(n, sizeof *l->lengths);
+  l->waiting = zeros(n, 1);
+  l->next = zeros(n, width * sizeof(float));
+  l->previous = zeros(width, sizeof(float));
+  l->given = zeros(1, action_bytes);
+  l->asked = zeros(n, width * sizeof(float));
+  l->answers = zeros(n, sizeof(float));
+  l->no_actions = zeros(n, action_bytes);
+  l->no_logprobs = zeros(n, sizeof(float));
+  const bool good = v->observations && v->actions && v->logprobs && v->rewards && v->terminated && v->truncated &&
+                    v->valid && (v->infos || !v->num_infos) &&
+                    (!policy.has_values || (v->values && v->advantages && v->returns)) && l->states && l->lifetimes &&
+                    l->episode_numbers && l->returns && l->lengths && l->waiting && l->next && l->previous &&
+                    l->given && l->asked && l->answers && l->no_actions && l->no_logprobs;
+  return good ? DROVER_OK : DROVER_ERROR_NO_MEMORY;
+}
+
+static void *state_of(const loop *l, int32_t e) { return l->states + (size_t)e * l->spec.state_size; }
+
+/* ---- Lists ------------------------------------------------------------------------------------------------------ */
+
+static bool grow(void **items, size_t size, int64_t wanted) {
+  void *moved = realloc(*items, (size_t)wanted * size);
+  if (moved) *items = moved;
+  return moved != NULL;
+}
+
+static bool note_fault(loop *l, int32_t t, int32_t e, int32_t reason) {
+  drover_rollout_view *v = l->v;
+  if (v->num_faults == l->max_faults) {
+    l->max_faults = 2 * l->max_faults + 16;
+    if (!grow((void **)&l->faults, sizeof *l->faults, l->max_faults)) return false;
+    v->faults = l->faults;
+  }
+  l->faults[v->num_faults++] = (drover_fault){.step = t, .env = e, .reason = reason};
+  return true;
+}
+
+static bool note_episode(loop *l, drover_episode episode, const float *final_observation) {
+  drover_rollout_view *v = l->v;
+  const size_t width = (size_t)v->observation_size;
+  if (v->num_episodes == l->max_episodes) {
+    l->max_episodes = 2 * l->max_episodes + 16;
+    if (!grow((void **)&l->episodes, sizeof *l->episodes, l->max_episodes) ||
+        !grow((void **)&l->finals, width * sizeof(float), l->max_episodes) ||
+        !grow((void **)&l->final_values, sizeof(float), l->max_episodes))
+      return false;
+    v->episodes = l->episodes;
+    v->final_observations = l->finals;
+    v->final_values = v->values ? l->final_values : NULL;
+  }
+  memcpy(l->finals + (size_t)v->num_episodes * width, final_observation, width * sizeof(float));
+  l->final_values[v->num_episodes] = 0;
+  l->episodes[v->num_episodes++] = episode;
+  return true;
+}
+
+/* ---- One env ---------------------------------------------------------------------------------------------------- */
+
+static bool all_finite(const float *x, int32_t count) {
+  for (int32_t i = 0; i < count; i++)
+    if (!isfinite(x[i])) return false;
+  return true;
+}
+
+/* Begin an episode of env e. False if its reset failed: it observes zeros, and the next step tries again. */
+static bool begin_episode(loop *l, int32_t e, float *observation) {
+  uint8_t failed = 0;
+  const drover_env_rows rows = {.count = 1,
+                                .first_env = e,
+                                .seed = l->q->seed,
+                                .purpose = DROVER_RANDOM_RESET,
+                                .counters = &l->episode_numbers[e],
+                                .observations = observation,
+                                .failed = &failed};
+  const int status = l->q->type->reset(l->shared, state_of(l, e), &rows);
+  l->episode_numbers[e]++;
+  l->returns[e] = 0;
+  l->lengths[e] = 0;
+  const bool good = status == 0 && !failed && all_finite(observation, l->spec.observation_size);
+  if (!good) memset(observation, 0, (size_t)l->spec.observation_size * sizeof(float));
+  l->waiting[e] = !good;
+  return good;
+}
+
+/* Continuous actions go to the env clipped to its bounds. */
+static const void *clipped(const loop *l, const unsigned char *raw) {
+  const int32_t size = l->spec.action_size;
+  memcpy(l->given, raw, (size_t)size * 4);
+  float *action = l->given;
+  for (int32_t i = 0; l->spec.action_kind == DROVER_ACTION_CONTINUOUS && i < size; i++)
+    action[i] = fminf(fmaxf(action[i], l->spec.action_low[i]), l->spec.action_high[i]);
+  return l->given;
+}
+
+/* Why the row that env e has just written is no transition, or 0. */
+static int32_t fault_of(const loop *l, int status, uint8_t failed, const float *observation, float reward) {
+  if (status != 0 || failed) return DROVER_FAULT_STEP;
+  if (!all_finite(observation, l->spec.observation_size)) return DROVER_FAULT_OBSERVATION;
+  return isfinite(reward) ? 0 : DROVER_FAULT_REWARD;
+}
+
+/* The step itself: fills the row, returns the reason of a fault or 0. */
+static int32_t step_env(loop *l, int32_t t, int32_t e, float *observation) {
+  const drover_rollout_view *v = l->v;
+  const size_t row = (size_t)t * (size_t)v->num_envs + (size_t)e, infos = (size_t)v->num_infos;
+  uint8_t failed = 0;
+  const drover_env_rows rows = {
+      .count = 1,
+      .first_env = e,
+      .seed = l->q->seed,
+      .purpose = DROVER_RANDOM_STEP,
+      .counters = &l->lifetimes[e],
+      .actions = clipped(l, (const unsigned char *)v->actions + row * (size_t)v->action_size * 4),
+      .observations = observation,
+      .rewards = &v->rewards[row],
+      .terminated = &v->terminated[row],
+      .truncated = &v->truncated[row],
+      .infos = v->infos ? v->infos + row * infos : NULL,
+      .failed = &failed};
+  const int status = l->q->type->step(l->shared, state_of(l, e), &rows);
+  v->valid[row] = 1;
+  const int32_t reason = fault_of(l, status, failed, observation, v->rewards[row]);
+  if (reason) { /* the episode ends here, with the last observation that was one */
+    v->valid[row] = 0;
+    v->rewards[row] = 0;
+    v->terminated[row] = 0;
+    v->truncated[row] = 1;
+    if (v->infos) memset(v->infos + row * infos, 0, infos * sizeof(float));
+    memcpy(observation, l->previous, (size_t)l->spec.observation_size * sizeof(float));
+  }
+  return reason;
+}
+
+/* Step t of env e, with what follows from it. */
+static bool advance(loop *l, int32_t t, int32_t e) {
+  const drover_rollout_view *v = l->v;
+  const size_t width = (size_t)v->observation_size, row = (size_t)t * (size_t)v->num_envs + (size_t)e;
+  float *observation = l->next + (size_t)e * width;
+  if (l->waiting[e]) { /* a reset instead of a step: valid = 0, reward 0, no flags */
+    l->lifetimes[e]++;
+    return begin_episode(l, e, observation) || note_fault(l, t, e, DROVER_FAULT_RESET);
+  }
+  memcpy(l->previous, observation, width * sizeof(float));
+  const int32_t reason = step_env(l, t, e, observation);
+  l->lifetimes[e]++;
+  l->returns[e] += (double)v->rewards[row];
+  l->lengths[e] += v->valid[row];
+  const int32_t limit = l->spec.max_episode_steps;
+  if (v->valid[row] && limit > 0 && l->lengths[e] >= limit) v->truncated[row] = 1;
+  if (reason && !note_fault(l, t, e, reason)) return false;
+  if (!v->terminated[row] && !v->truncated[row]) return true;
+  const drover_episode episode = {.step = t,
+                                  .env = e,
+                                  .episode_return = l->returns[e],
+                                  .length = l->lengths[e],
+                                  .terminated = v->terminated[row],
+                                  .truncated = v->truncated[row],
+                                  .faulted = reason != 0};
+  if (!note_episode(l, episode, observation)) return false;
+  if (l->q->autoreset == DROVER_AUTORESET_NEXT_STEP) {
+    l->waiting[e] = 1;
+    return true;
+  }
+  return begin_episode(l, e, observation) || note_fault(l, t, e, DROVER_FAULT_RESET);
+}
+
+/* ---- The policy ------------------------------------------------------------------------------------------------- */
+
+static drover_status make_asking(loop *l, drover_batch **out) {
+  drover_batch_options options;
+  drover_status status = drover_batch_options_init(&options, sizeof options);
+  options.num_envs = l->q->num_envs;
+  options.seed = l->q->seed;
+  return status == DROVER_OK ? drover_batch_create(out, l->q->runtime, &echo_type, &options) : status;
+}
+
+/* Values of count (<= N) observations. */
+static drover_status value(loop *l, const float *observations, int32_t count, float *out) {
+  const size_t width = (size_t)l->spec.observation_size;
+  memcpy(l->asked, observations, (size_t)count * width * sizeof(float));
+  echo_source.observations = l->asked;
+  drover_status status = drover_batch_step(l->asking, l->no_actions);
+  if (status == DROVER_OK)
+    status = drover_policy_act(l->q->policy, l->asking, 1, l->no_actions, l->no_logprobs, l->answers);
+  memcpy(out, l->answers, (size_t)count * sizeof(float));
+  memset(l->no_actions, 0, (size_t)l->q->num_envs * (size_t)l->spec.action_size * 4);
+  return status;
+}
+
+/* Act on what the envs observe now: row t of actions, log-probabilities and values. */
+static drover_status act(loop *l, int32_t t) {
+  const drover_rollout_view *v = l->v;
+  const size_t row = (size_t)t * (size_t)v->num_envs;
+  return drover_policy_act(l->q->policy, l->asking, 0, (unsigned char *)v->actions + row * (size_t)v->action_size * 4,
+                           v->logprobs + row, v->values ? v->values + row : NULL);
+}
+
+/* ---- Advantages ------------------------------------------------------------------------------------------------- */
+
+/* Schulman et al., "High-dimensional continuous control using generalized advantage estimation", 2016, eqs. 11-16:
+ * delta = r + gamma B - V, B = 0 | V(final observation) | V(next), A = delta + gamma lambda (1 - done) A'. */
+static void estimate(const loop *l) {
+  const drover_rollout_view *v = l->v;
+  const size_t n = (size_t)v->num_envs;
+  const float gamma = l->q->gamma, decay = l->q->gamma * l->q->gae_lambda;
+  for (size_t e = 0; e < n; e++) {
+    float later = 0;
+    int64_t episode = v->num_episodes;
+    for (int32_t t = v->num_steps - 1; t >= 0; t--) {
+      const size_t row = (size_t)t * n + e;
+      float follows = v->values[row + n];
+      const bool done = v->terminated[row] || v->truncated[row];
+      if (done) { /* its place in the list, which is in order of (step, env) */
+        do episode--;
+        while (v->episodes[episode].step != t || v->episodes[episode].env != (int32_t)e);
+        follows = v->terminated[row] ? 0 : v->final_values[episode];
+      }
+      const float delta = v->rewards[row] + gamma * follows - v->values[row];
+      later = v->valid[row] ? delta + decay * (done ? 0 : later) : 0;
+      v->advantages[row] = later;
+      v->returns[row] = later + v->values[row];
+    }
+  }
+}
+
+static drover_status finish(loop *l) {
+  const drover_rollout_view *v = l->v;
+  if (!v->values) return DROVER_OK;
+  const int32_t n = v->num_envs;
+  const size_t width = (size_t)v->observation_size;
+  drover_status status = value(l, l->next, n, v->values + (size_t)v->num_steps * (size_t)n);
+  for (int64_t i = 0; i < v->num_episodes && status == DROVER_OK; i += n) {
+    const int32_t count = v->num_episodes - i < n ? (int32_t)(v->num_episodes - i) : n;
+    status = value(l, l->finals + (size_t)i * width, count, l->final_values + i);
+  }
+  for (int64_t i = 0; i < v->num_episodes; i++)
+    if (l->episodes[i].terminated) l->final_values[i] = 0;
+  if (status == DROVER_OK) estimate(l);
+  return status;
+}
+
+/* ---- The whole -------------------------------------------------------------------------------------------------- */
+
+static drover_status open_env(loop *l) {
+  char message[256] = "";
+  l->spec.size = sizeof l->spec;
+  if (l->q->type->open(&l->q->args, &l->spec, &l->shared, message, sizeof message) != 0) return DROVER_ERROR_ENV;
+  l->is_open = true;
+  *l->v = (drover_rollout_view){.size = sizeof *l->v,
+                                .num_envs = l->q->num_envs,
+                                .num_steps = l->q->num_steps,
+                                .num_steps_done = l->q->num_steps,
+                                .observation_size = l->spec.observation_size,
+                                .action_size = l->spec.action_size,
+                                .num_infos = l->spec.num_infos,
+                                .action_kind = l->spec.action_kind};
+  return allocate(l);
+}
+
+static drover_status run(loop *l) {
+  const drover_rollout_view *v = l->v;
+  const size_t row_bytes = (size_t)v->num_envs * (size_t)v->observation_size * sizeof(float);
+  for (int32_t e = 0; e < v->num_envs; e++) {
+    if (l->q->type->create && l->q->type->create(l->shared, state_of(l, e), e) != 0) return DROVER_ERROR_ENV;
+    begin_episode(l, e, l->next + (size_t)e * (size_t)v->observation_size);
+  }
+  echo_source.spec = &l->spec;
+  echo_source.observations = l->next;
+  drover_status status = make_asking(l, &l->asking);
+  for (int32_t t = 0; t < v->num_steps && status == DROVER_OK; t++) {
+    memcpy(v->observations + (size_t)t * row_bytes / sizeof(float), l->next, row_bytes);
+    status = act(l, t);
+    for (int32_t e = 0; e < v->num_envs && status == DROVER_OK; e++)
+      if (!advance(l, t, e)) status = DROVER_ERROR_NO_MEMORY;
+    if (status == DROVER_OK) status = drover_batch_step(l->asking, l->no_actions);
+  }
+  memcpy(v->observations + (size_t)v->num_steps * row_bytes / sizeof(float), l->next, row_bytes);
+  return status == DROVER_OK ? finish(l) : status;
+}
+
+drover_status dr_loop_run(const dr_loop_request *request, drover_rollout_view *out) {
+  loop l = {.q = request, .v = out};
+  *out = (drover_rollout_view){.size = sizeof *out};
+  drover_status status = open_env(&l);
+  if (status == DROVER_OK) status = run(&l);
+  drover_batch_destroy(l.asking);
+  for (int32_t e = 0; l.states && request->type->destroy && e < request->num_envs; e++)
+    request->type->destroy(l.shared, state_of(&l, e));
+  if (l.is_open && request->type->close) request->type->close(l.shared);
+  void *const rest[] = {l.states,   l.lifetimes, l.episode_numbers, l.returns, l.lengths,    l.waiting,    l.next,
+                        l.previous, l.given,     l.asked,           l.answers, l.no_actions, l.no_logprobs};
+  for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) free(rest[i]);
+  if (!out->values) free(l.final_values);
+  if (status != DROVER_OK) dr_loop_free(out);
+  return status;
+}
+
+void dr_loop_free(drover_rollout_view *v) {
+  void *const buffers[] = {v->observations,
+                           v->actions,
+                           v->logprobs,
+                           v->values,
+                           v->rewards,
+                           v->terminated,
+                           v->truncated,
+                           v->valid,
+                           v->infos,
+                           v->advantages,
+                           v->returns,
+                           (void *)(uintptr_t)v->episodes,
+                           (void *)(uintptr_t)v->final_observations,
+                           (void *)(uintptr_t)v->final_values,
+                           (void *)(uintptr_t)v->faults};
+  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) free(buffers[i]);
+  *v = (drover_rollout_view){.size = sizeof *v};
+}
