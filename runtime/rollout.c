@@ -378,11 +378,16 @@ static void free_rollout(drover_rollout *r) {
   dr_run_free(&r->run);
 }
 
-/* The policy's tiles want shards of whole tiles, where the user leaves the choice. */
+/* Where the user leaves the choice: shards of whole tiles; but small ones rather than a worker without any. */
 static int32_t choose_shard(const drover_batch *batch, const drover_policy *policy) {
   if (batch->options.shard > 0) return batch->shard;
   const int32_t lanes = batch->spec.lanes > 1 ? batch->spec.lanes : 1, tile = dr_policy_row_multiple(policy);
-  return dr_auto_shard(batch->num_envs, batch->runtime->num_workers, tile > lanes ? tile : lanes);
+  const int32_t num_envs = batch->num_envs, num_workers = batch->runtime->num_workers;
+  const int32_t whole = dr_auto_shard(num_envs, num_workers, tile > lanes ? tile : lanes);
+  if (num_workers == 1 || (num_envs + whole - 1) / whole >= num_workers) return whole;
+  const int32_t share = (num_envs + num_workers - 1) / num_workers, smallest_tile = 4;
+  const int32_t rows = (share + smallest_tile - 1) / smallest_tile * smallest_tile;
+  return rows < num_envs ? rows : num_envs;
 }
 
 static drover_status set_up(drover_rollout *r) {

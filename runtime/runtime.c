@@ -15,6 +15,7 @@
 #include "runtime/memory.h"
 #include "runtime/threads/cores.h"
 #include "runtime/threads/guard.h"
+#include "runtime/threads/variables.h"
 
 /* ---- Fork ---------------------------------------------------------------------------------------------------- */
 
@@ -71,24 +72,29 @@ static drover_status check_options(const drover_runtime_options *o) {
 
 /* ---- Creating ------------------------------------------------------------------------------------------------ */
 
+/* An explicit request wins, even above the cores; then DROVER_WORKERS (drover exec --workers sets it); then the cores.
+ */
+static int32_t choose_workers(const drover_runtime *runtime, const drover_runtime_options *o, int32_t num_cores) {
+  const int32_t requested = o->num_workers > 0 ? o->num_workers : dr_requested_workers();
+  if (requested > 0) return requested < DR_MAX_WORKERS ? requested : DR_MAX_WORKERS;
+  const int32_t on_node = runtime->has_node_cpus ? CPU_COUNT(&runtime->node_cpus) : num_cores;
+  const int32_t chosen = on_node < num_cores ? on_node : num_cores;
+  return chosen < DR_MAX_WORKERS ? chosen : DR_MAX_WORKERS;
+}
+
 static drover_status size_arena(drover_runtime *runtime, const drover_runtime_options *o) {
   drover_cores cores = {.size = sizeof cores};
   const drover_status status = drover_threads_get_cores(o->filesystem_root, &cores);
   if (status != DROVER_OK) return status;
-  runtime->num_usable_cores = cores.num_cores;
-  runtime->num_workers = o->num_workers;
-  if (o->num_workers == 0) {
-    runtime->num_workers = cores.num_cores < DR_MAX_WORKERS ? cores.num_cores : DR_MAX_WORKERS;
-    const int32_t on_node = runtime->has_node_cpus ? CPU_COUNT(&runtime->node_cpus) : runtime->num_workers;
-    if (on_node < runtime->num_workers) runtime->num_workers = on_node;
-  }
-  if (o->forbid_oversubscription && runtime->num_workers > cores.num_cores)
+  runtime->num_workers = choose_workers(runtime, o, cores.num_cores);
+  if (!o->forbid_oversubscription) return DROVER_OK;
+  if (runtime->num_workers > cores.num_cores)
     return dr_fail(
         DROVER_ERROR_OVERSUBSCRIBED,
-        "runtime: %d workers were asked for, but this process may use %d cores%s%s; ask for at most that many, or "
-        "0 for automatic",
+        "runtime: %d workers were asked for, but this process may use %d cores%s%s; ask for at most that many, "
+        "or 0 for automatic",
         (int)runtime->num_workers, (int)cores.num_cores, cores.quota > 0 ? ", limited by " : "", cores.quota_path);
-  return DROVER_OK;
+  return drover_threads_check(runtime->num_workers); /* what loaded libraries would start beside them counts too */
 }
 
 static drover_status make_workers(drover_runtime *runtime, const drover_runtime_options *o) {

@@ -21,7 +21,6 @@ struct drover_runtime {
   drover_task_guard guard;
   bool has_node_cpus;
   cpu_set_t node_cpus; /* workers without a CPU of their own are kept on these */
-  int32_t num_usable_cores;
   uint32_t fork_generation;
   /* Cancellations so far. A call stops when the count is not the one it began with: so one cancel stops every call in
    * progress and no later one. Relaxed: it publishes nothing. */

@@ -4,15 +4,14 @@
 
 # Kept of src/cpu: matrix products, reorders, element-wise functions, and what they stand on.
 set(DROVER_KEEP_CPU
-    "/(gemm|matmul|reorder|jit_utils)/"
+    "/src/cpu/(gemm|matmul|reorder|jit_utils)/"
     "/(bfloat16|float16|platform|scale_utils|zero_point_utils|binary_injector_utils|primitive_attr_postops)\\.cpp$"
     "/(cpu_engine|cpu_eltwise_list|ref_eltwise|gemm_inner_product_utils)\\.cpp$")
 set(DROVER_KEEP_X64
-    "/(gemm|brgemm|matmul|injectors|utils)/"
-    "/(cpu_isa_traits|cpu_barrier|cpu_reducer|amx_tile_configure|jit_generator|jit_brgemm_primitive_conf)\\.cpp$"
-    "/(jit_uni_eltwise(_int)?|jit_uni_reorder(_[a-z_]*)?|jit_uni_convert_xf16|jit_avx512_core_(bf16|fp16|fp8)cvt)\\.cpp$"
-    "/(jit_avx512_core_scale_precompute|jit_avx512_sparse_decompress_kernel)\\.cpp$"
-    "/(jit_gemm_inner_product_utils|jit_brgemm_post_ops|jit_brgemm_transpose_utils)\\.cpp$")
+    "/src/cpu/x64/((gemm|brgemm|injectors|utils)/|matmul/brgemm_matmul)"
+    "/(cpu_isa_traits|cpu_barrier|cpu_reducer|amx_tile_configure|jit_generator|jit_gemm_inner_product_utils)\\.cpp$"
+    "/(jit_uni_eltwise(_int)?|jit_uni_reorder(_[a-z_]*)?|jit_uni_convert_xf16)\\.cpp$"
+    "/jit_avx512_(core_(bf16|fp16|fp8)cvt|core_scale_precompute|sparse_decompress_kernel)\\.cpp$")
 
 # Lists and reorder tables that empty_lists.cpp defines instead, where this oneDNN has a file for them.
 set(DROVER_EMPTY_KINDS
@@ -30,6 +29,15 @@ function(drover_keep target)
   set_property(TARGET ${target} PROPERTY SOURCES ${kept})
 endfunction()
 
+# Moves the sources of `target` that match `regex` to the front.
+function(drover_first target regex)
+  get_target_property(sources ${target} SOURCES)
+  set(first ${sources})
+  list(FILTER first INCLUDE REGEX "${regex}")
+  list(REMOVE_ITEM sources ${first})
+  set_property(TARGET ${target} PROPERTY SOURCES ${first} ${sources})
+endfunction()
+
 # Compiles the sources of `target` that match `regex` as one file `name`, with further options. They are generators:
 # long straight code that runs once a process, whose compile time is all headers and optimisation.
 function(drover_unite target name regex)
@@ -43,7 +51,6 @@ function(drover_unite target name regex)
   list(TRANSFORM parts REPLACE "(.+)" "#include \"\\1\"\n")
   list(JOIN parts "" text)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/drover/${name}.cpp CONTENT "${text}" @ONLY)
-  # First of all, because they take longest.
   set_property(TARGET ${target} PROPERTY SOURCES ${PROJECT_BINARY_DIR}/drover/${name}.cpp ${sources})
   set_source_files_properties(${PROJECT_BINARY_DIR}/drover/${name}.cpp TARGET_DIRECTORY ${target} PROPERTIES
                               COMPILE_OPTIONS "${ARGN}" SKIP_PRECOMPILE_HEADERS ON)
@@ -87,7 +94,10 @@ function(drover_prune)
   drover_keep(dnnl_cpu ${DROVER_KEEP_CPU})
   drover_keep(dnnl_cpu_x64 ${DROVER_KEEP_X64})
 
-  # oneDNN's own flags for these; the int8 and bf16 ones are never run by us, the f32 ones are (AVX2 and older).
+  # What takes longest comes first, so that no core is left alone with it at the end.
+  drover_first(dnnl_cpu_x64 "/x64/(injectors/|matmul/|jit_uni_eltwise|jit_gemm_inner_product_utils).*\\.cpp$")
+
+  # oneDNN compiles these at -O1 too; the int8 and bf16 ones are never run by us, the f32 ones are (AVX2 and older).
   drover_unite(dnnl_cpu_x64 int8_kernels "/gemm/s8x8s32/.*_autogen\\.cpp$" -O0 -w)
   drover_unite(dnnl_cpu_x64 bf16_kernels "/gemm/bf16/.*_autogen\\.cpp$" -O0 -w)
   drover_unite(dnnl_cpu_x64 f32_copy_kernels "/gemm/f32/.*avx512.*_copy_.*_autogen\\.cpp$" -O1 -w)

@@ -80,6 +80,7 @@ const char *dr_mj_error(void) { return caught; }
 typedef struct {
   const char *path, *text;
   size_t text_size;
+  mjVFS *vfs; /* for text */
   mjModel *model;
   char error[DR_MJ_TEXT];
 } load_call;
@@ -103,12 +104,9 @@ static void load_body(void *context) {
     call->model = mj_loadXML(call->path, NULL, call->error, (int)sizeof call->error);
     return;
   }
-  mjVFS *vfs = malloc(sizeof *vfs);
-  if (!vfs) return;
-  mj_defaultVFS(vfs);
-  if (add_text(vfs, call)) call->model = mj_loadXML(text_name, vfs, call->error, (int)sizeof call->error);
-  mj_deleteVFS(vfs);
-  free(vfs);
+  mj_defaultVFS(call->vfs);
+  if (add_text(call->vfs, call)) call->model = mj_loadXML(text_name, call->vfs, call->error, (int)sizeof call->error);
+  mj_deleteVFS(call->vfs);
 }
 
 /* `text` on one line, without the empty ones. */
@@ -128,9 +126,14 @@ static void one_line(char *out, size_t size, const char *text) {
 mjModel *dr_mj_load_model(const char *path, const char *text, size_t text_size, char *error, size_t error_size) {
   static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER; /* 2.2's parser keeps its last model in a global */
   load_call call = {.path = path, .text = text, .text_size = text_size};
+  if (text && !(call.vfs = malloc(sizeof *call.vfs))) {
+    snprintf(error, error_size, "out of memory");
+    return NULL;
+  }
   pthread_mutex_lock(&loading);
   const bool returned = dr_mj_guard(load_body, &call);
   pthread_mutex_unlock(&loading);
+  free(call.vfs);
   if (returned && call.model) return call.model;
   const char *why = returned ? call.error : dr_mj_error();
   one_line(error, error_size, why[0] ? why : "out of memory");

@@ -22,7 +22,8 @@ typedef struct limit {
 enum { MAX_LIMITS = 30 };
 
 typedef struct table {
-  int count; /* 1..MAX_LIMITS */
+  const struct table *replaced; /* the table before: a worker may still hold it */
+  int count;                    /* 1..MAX_LIMITS */
   limit limits[MAX_LIMITS];
 } table;
 
@@ -106,6 +107,7 @@ static void publish(void) {
     free(t);
     return;
   }
+  t->replaced = old;
   atomic_store_explicit(&current, t, memory_order_release);
 }
 

@@ -5,9 +5,17 @@
 #include "env/mujoco/task.h"
 #include "tests/env/harness.h"
 
-static const char *const all_tasks[] = {
-    "InvertedPendulum-v5", "InvertedDoublePendulum-v5", "Reacher-v5", "Pusher-v5", "Swimmer-v5",        "Hopper-v5",
-    "HalfCheetah-v5",      "Walker2d-v5",               "Ant-v5",     "Humanoid-v5", "HumanoidStandup-v5"};
+static const char *const all_tasks[] = {"InvertedPendulum-v5",
+                                        "InvertedDoublePendulum-v5",
+                                        "Reacher-v5",
+                                        "Pusher-v5",
+                                        "Swimmer-v5",
+                                        "Hopper-v5",
+                                        "HalfCheetah-v5",
+                                        "Walker2d-v5",
+                                        "Ant-v5",
+                                        "Humanoid-v5",
+                                        "HumanoidStandup-v5"};
 enum { NUM_TASKS = sizeof all_tasks / sizeof *all_tasks };
 
 static inline bool sim_try_open(harness *h, const char *name, int32_t count, const drover_env_arg *items, int32_t n) {

@@ -106,8 +106,8 @@ static void reference_rewards(reference *r, const char *name, double x, const fl
   } else if (!strcmp(name, "Reacher-v5")) {
     r->reward = -apart(body(r, "fingertip"), body(r, "target")) - effort;
   } else if (!strcmp(name, "Pusher-v5")) {
-    r->reward = -apart(body(r, "object"), body(r, "goal")) - 0.5 * apart(body(r, "object"), body(r, "tips_arm")) -
-                0.1 * effort;
+    r->reward =
+        -apart(body(r, "object"), body(r, "goal")) - 0.5 * apart(body(r, "object"), body(r, "tips_arm")) - 0.1 * effort;
   } else if (!strcmp(name, "Swimmer-v5")) {
     r->reward = (q[0] - x) / step_time - 1e-4 * effort;
   } else if (!strcmp(name, "HalfCheetah-v5")) {
@@ -186,8 +186,10 @@ Test(mujoco_tasks, every_task_follows_a_plain_loop_of_mj_step) {
   uint64_t random = harness_seed();
   for (int i = 0; i < NUM_TASKS; i++) {
     const int ended = follow(all_tasks[i], &random, 150);
-    const bool can_end = strstr("InvertedPendulum-v5 InvertedDoublePendulum-v5 Hopper-v5 Walker2d-v5 Humanoid-v5", all_tasks[i]);
-    cr_assert(can_end ? ended > 0 : ended == 0 || !strcmp(all_tasks[i], "Ant-v5"), "%s ended %d times", all_tasks[i], ended);
+    const bool can_end =
+        strstr("InvertedPendulum-v5 InvertedDoublePendulum-v5 Hopper-v5 Walker2d-v5 Humanoid-v5", all_tasks[i]);
+    cr_assert(can_end ? ended > 0 : ended == 0 || !strcmp(all_tasks[i], "Ant-v5"), "%s ended %d times", all_tasks[i],
+              ended);
   }
 }
 
@@ -241,8 +243,8 @@ static void assert_moments(const char *name, bool velocity, int index, double mi
   }
   const double variance = deviation * deviation;
   cr_assert(fabs(sum / EPISODES) < 5 * deviation / sqrt(EPISODES), "%s: mean %g", name, sum / EPISODES);
-  cr_assert(fabs(squares / EPISODES - variance) < 5 * variance * sqrt((kurtosis - 1) / EPISODES), "%s: variance %g, not %g",
-            name, squares / EPISODES, variance);
+  cr_assert(fabs(squares / EPISODES - variance) < 5 * variance * sqrt((kurtosis - 1) / EPISODES),
+            "%s: variance %g, not %g", name, squares / EPISODES, variance);
   sim_close(&h);
 }
 
@@ -380,13 +382,14 @@ Test(mujoco_tasks, arguments_weigh_the_reward_and_end_episodes) {
 Test(mujoco_tasks, wrong_arguments_say_what_would_be_right) {
   static const struct {
     const char *name, *key, *value, *says;
-  } cases[] = {{"Hopper-v5", "healthy_z_range", "0.7", "healthy_z_range must be LOW:HIGH"},
-               {"Hopper-v5", "healthy_z_range", "2:1", "in this order"},
-               {"Hopper-v5", "terminate_when_unhealthy", "maybe", "must be true or false, got 'maybe'"},
-               {"Ant-v5", "main_body", "wing", "main_body must be the name of a body of the model or 0..13, got 'wing'"},
-               {"Ant-v5", "frame_skip", "0", "frame_skip must be 1..100000, got 0"},
-               {"Ant-v5", "frame_skip", "2.5", "frame_skip must be a whole number"},
-               {"Ant-v5", "ctrl_cost_weight", "nan", "ctrl_cost_weight must be a number, got 'nan'"}};
+  } cases[] = {
+      {"Hopper-v5", "healthy_z_range", "0.7", "healthy_z_range must be LOW:HIGH"},
+      {"Hopper-v5", "healthy_z_range", "2:1", "in this order"},
+      {"Hopper-v5", "terminate_when_unhealthy", "maybe", "must be true or false, got 'maybe'"},
+      {"Ant-v5", "main_body", "wing", "main_body must be the name of a body of the model or 0..13, got 'wing'"},
+      {"Ant-v5", "frame_skip", "0", "frame_skip must be 1..100000, got 0"},
+      {"Ant-v5", "frame_skip", "2.5", "frame_skip must be a whole number"},
+      {"Ant-v5", "ctrl_cost_weight", "nan", "ctrl_cost_weight must be a number, got 'nan'"}};
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     harness h;
     const drover_env_arg arg = {cases[c].key, cases[c].value};

@@ -23,9 +23,11 @@ typedef struct drover_runtime_options {
   const char *cpus;     /* pin workers to these CPUs in turn, "0-7,16"; NULL = leave the threads' masks alone */
   int32_t numa_node;    /* keep the workers on this NUMA node; -1 = anywhere */
   int32_t trace_events; /* events kept a worker for drover_runtime_save_trace; 0 = no trace */
-  int32_t forbid_oversubscription; /* 1: creating a runtime with more workers than usable cores fails */
+  int32_t forbid_oversubscription; /* 1: create fails if workers, and threads that loaded libraries add, exceed
+                                      the usable cores */
   const char *filesystem_root;     /* where /proc and /sys are looked up, for tests; NULL = "/" */
-  const drover_task_guard *guard;  /* NULL = the built-in guard of threads.h; copied */
+  const drover_task_guard *guard;  /* NULL = the built-in guard of threads.h; copied. One that wraps it must
+                                     call drover_threads_rescan itself when libraries were loaded */
 } drover_runtime_options;
 
 /* What one worker did since the runtime was created or its statistics were reset. Times in nanoseconds. */
