@@ -112,9 +112,16 @@ static drover_status step_rows(void *object, dr_worker *worker, int32_t first, i
 static drover_status end_step(void *object, dr_worker *worker, int32_t chain, int32_t first, int32_t count,
                               int64_t step) {
   (void)worker;
-  const drover_rollout *r = object;
+  drover_rollout *r = object;
   const dr_rows rows = rows_at(r, step);
-  return dr_log_step(&r->logs[chain], r->batch, rows.terminated, rows.truncated, first, count, (int32_t)step);
+  const drover_status status =
+      dr_log_step(&r->logs[chain], r->batch, rows.terminated, rows.truncated, first, count, (int32_t)step);
+  if (status == DROVER_OK) return status;
+  int64_t least = atomic_load_explicit(&r->num_logged, memory_order_relaxed);
+  while (step < least && !atomic_compare_exchange_weak_explicit(&r->num_logged, &least, step, memory_order_relaxed,
+                                                                memory_order_relaxed))
+    continue;
+  return status;
 }
 
 /* ---- The two ends of a chain --------------------------------------------------------------------------------- */
@@ -213,6 +220,8 @@ static drover_status run_steps(drover_rollout *r, int64_t *steps_done) {
 
 /* Lists, bootstrap values and advantages of the steps that all shards completed. */
 static drover_status complete(drover_rollout *r, int64_t steps_done) {
+  const int64_t num_logged = atomic_load_explicit(&r->num_logged, memory_order_relaxed);
+  if (num_logged < steps_done) steps_done = num_logged;
   r->view.num_steps_done = (int32_t)steps_done;
   r->state = DR_ROLLOUT_FULL;
   drover_status status = dr_log_merge(r, (int32_t)steps_done);
@@ -224,6 +233,7 @@ static void clear(drover_rollout *r) {
   r->state = DR_ROLLOUT_EMPTY;
   r->view.num_steps_done = 0;
   r->view.num_episodes = r->view.num_faults = 0;
+  atomic_store_explicit(&r->num_logged, INT64_MAX, memory_order_relaxed);
   for (int32_t c = 0; c < r->run.num_chains; c++) dr_log_clear(&r->logs[c]);
 }
 
@@ -392,7 +402,9 @@ static int32_t choose_shard(const drover_batch *batch, const drover_policy *poli
 
 static drover_status set_up(drover_rollout *r) {
   const drover_batch *batch = r->batch;
+  r->shard = choose_shard(batch, r->policy);
   r->view = (drover_rollout_view){.size = sizeof r->view,
+                                  .shard = r->shard,
                                   .num_envs = batch->num_envs,
                                   .num_steps = r->options.num_steps,
                                   .observation_size = batch->spec.observation_size,
@@ -404,7 +416,6 @@ static drover_status set_up(drover_rollout *r) {
     if (!isfinite(batch->spec.action_low[a]) || !isfinite(batch->spec.action_high[a]))
       return dr_fail(DROVER_ERROR_ARGUMENT, "rollout: transform tanh needs finite bounds; action %d of %s has none",
                      (int)a, batch->type->name);
-  r->shard = choose_shard(batch, r->policy);
   const drover_status status = dr_run_init(&r->run, batch->runtime, (batch->num_envs + r->shard - 1) / r->shard);
   if (status != DROVER_OK) return status;
   dr_run_set_shards(&r->run, batch->num_envs, r->shard);

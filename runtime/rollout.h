@@ -32,6 +32,7 @@ struct drover_rollout {
   const void *version; /* of the policy's weights, in a collect */
   uint64_t begin_ns;   /* when the collect began, and the steps that earlier runs of it completed: for progress */
   int64_t steps_before;
+  _Atomic int64_t num_logged; /* steps whose lists are complete: fewer than were done if a log could not grow */
   dr_run run;
   dr_log *logs; /* [num_chains] */
 

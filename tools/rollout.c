@@ -243,6 +243,7 @@ static drover_status read_figures(dr_handles *handles, dr_rollout_figures *figur
   const int32_t threads = count_threads();
   drover_status status = drover_runtime_get_stats(handles->runtime, &figures->stats);
   if (status == DROVER_OK) status = drover_rollout_get_view(handles->rollout, &figures->view);
+  if (status == DROVER_OK) figures->shard = figures->view.shard;
   if (status == DROVER_OK) status = drover_rollout_digest(handles->rollout, &figures->digest);
   if (status != DROVER_OK) return status;
   figures->max_threads = figures->stats.max_threads > threads ? figures->stats.max_threads : threads;

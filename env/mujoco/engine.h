@@ -40,7 +40,7 @@ mjData *dr_mj_make_data(const mjModel *m);
 size_t dr_mj_data_bytes(const mjData *d);
 
 /* Room for contacts, constraints and MuJoCo's stack: what d has ever needed and something on top; m with that much,
- * never more than it has by itself (the result shares m's arrays). */
+ * never more than it has by itself (the result shares m's arrays). Never 0 of anything, which would turn it off. */
 typedef struct {
 #if DR_MJ_HAS_ARENA
   size_t arena; /* bytes */

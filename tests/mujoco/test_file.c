@@ -169,7 +169,12 @@ Test(mujoco_file, sample_models_run) {
       continue;
     }
     const drover_env_arg args[] = {{"model", sample}, {"frame_skip", "5"}, {"reset_noise_scale", "0.01"}};
-    cr_assert(sim_try_open(&h, "mujoco", 1, args, 3), "%s", h.message);
+    const bool opened = sim_try_open(&h, "mujoco", 1, args, 3);
+    cr_assert(opened || DR_MJ_HAS_ARENA, "%s", h.message); /* they are MuJoCo 2.2's: newer ones refuse some */
+    if (!opened) {
+      fprintf(stderr, "%s: skipped\n", h.message);
+      continue;
+    }
     harness_reset(&h, 0, 0);
     for (int step = 0; step < 30; step++) {
       for (int32_t a = 0; a < h.spec.action_size; a++) sim_action(&h, 0)[a] = (float)test_uniform(&random, 0, 0.3);

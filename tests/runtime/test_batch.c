@@ -57,13 +57,13 @@ static void init_refusal(world *w) {
   if (!w->runtime) OK(drover_runtime_create(&w->runtime, &w->runtime_options));
 }
 
-#define REFUSE_OPTION(field, value, ...)                            \
-  do {                                                              \
-    world spoiled;                                                  \
-    init_refusal(&spoiled);                                         \
-    spoiled.batch_options.field = value;                            \
-    REFUSE(&spoiled, DROVER_ERROR_ARGUMENT, #field, __VA_ARGS__);   \
-    OK(drover_runtime_destroy(spoiled.runtime));                    \
+#define REFUSE_OPTION(field, value, ...)                          \
+  do {                                                            \
+    world spoiled;                                                \
+    init_refusal(&spoiled);                                       \
+    spoiled.batch_options.field = value;                          \
+    REFUSE(&spoiled, DROVER_ERROR_ARGUMENT, #field, __VA_ARGS__); \
+    OK(drover_runtime_destroy(spoiled.runtime));                  \
   } while (0)
 
 Test(batch, options_out_of_range_are_refused_by_name_range_and_value) {
@@ -139,17 +139,17 @@ static int spoiled_open(const drover_env_args *args, drover_env_spec *spec, void
 
 static int64_t spoiled_value;
 
-#define REFUSE_SPEC(continuous, field, value, ...)           \
-  do {                                                       \
-    world spoiled;                                           \
-    init_refusal(&spoiled);                                  \
-    if (continuous) toy_init_continuous(&spoiled.config);    \
-    toy_open = spoiled.config.type.open;                     \
-    spoiled.config.type.open = spoiled_open;                 \
-    spoil = spoil_##field;                                   \
-    spoiled_value = value;                                   \
+#define REFUSE_SPEC(continuous, field, value, ...)             \
+  do {                                                         \
+    world spoiled;                                             \
+    init_refusal(&spoiled);                                    \
+    if (continuous) toy_init_continuous(&spoiled.config);      \
+    toy_open = spoiled.config.type.open;                       \
+    spoiled.config.type.open = spoiled_open;                   \
+    spoil = spoil_##field;                                     \
+    spoiled_value = value;                                     \
     REFUSE(&spoiled, DROVER_ERROR_ENV, "Toy-v0", __VA_ARGS__); \
-    OK(drover_runtime_destroy(spoiled.runtime));             \
+    OK(drover_runtime_destroy(spoiled.runtime));               \
   } while (0)
 
 #define SPOIL(field) \
@@ -208,7 +208,8 @@ Test(batch, a_spec_out_of_range_is_refused_by_field_and_value) {
   REFUSE_SPEC(true, action_high, 1, "action 0", "nan");
 }
 
-/* ---- Arguments of the env type ------------------------------------------------------------------------------------ */
+/* ---- Arguments of the env type ------------------------------------------------------------------------------------
+ */
 
 static void refuse_args(int32_t count, const drover_env_arg *items, const char *word, const char *second) {
   world w;
@@ -269,19 +270,22 @@ Test(batch, an_env_type_without_arguments_takes_none) {
   OK(drover_runtime_destroy(w.runtime));
 }
 
-/* ---- Against the model -------------------------------------------------------------------------------------------- */
+/* ---- Against the model --------------------------------------------------------------------------------------------
+ */
 
 static void assert_row(const drover_batch_view *view, const model *m, int32_t t) {
   const int32_t e = m->env, width = m->spec.observation_size, infos = m->spec.num_infos;
   cr_assert_eq(memcmp(view->observations + e * width, m->observation, (size_t)width * 4), 0, "step %d, env %d", t, e);
-  cr_assert_eq(memcmp(&view->rewards[e], &m->reward, 4), 0, "step %d, env %d: %g, %g", t, e, (double)view->rewards[e], (double)m->reward);
+  cr_assert_eq(memcmp(&view->rewards[e], &m->reward, 4), 0, "step %d, env %d: %g, %g", t, e, (double)view->rewards[e],
+               (double)m->reward);
   cr_assert_eq(view->terminated[e], m->terminated, "step %d, env %d", t, e);
   cr_assert_eq(view->truncated[e], m->truncated, "step %d, env %d", t, e);
   cr_assert_eq(view->valid[e], m->valid, "step %d, env %d", t, e);
   cr_assert_eq(memcmp(view->infos + e * infos, m->infos, (size_t)infos * 4), 0, "step %d, env %d", t, e);
   cr_assert_eq(view->lifetime_steps[e], m->lifetime_steps, "step %d, env %d", t, e);
   if (!m->terminated && !m->truncated) return;
-  cr_assert_eq(memcmp(view->final_observations + e * width, m->final_observation, (size_t)width * 4), 0, "step %d, env %d", t, e);
+  cr_assert_eq(memcmp(view->final_observations + e * width, m->final_observation, (size_t)width * 4), 0,
+               "step %d, env %d", t, e);
   cr_assert_eq(memcmp(&view->episode_returns[e], &m->episode_return, 8), 0, "step %d, env %d", t, e);
   cr_assert_eq(view->episode_lengths[e], m->episode_length, "step %d, env %d", t, e);
 }
@@ -291,7 +295,8 @@ static void compare_with_model(world *w) {
   open_batch(w);
   model envs[N];
   for (int32_t e = 0; e < N; e++)
-    model_open(&envs[e], &w->config, w->batch_options.autoreset, w->batch_options.max_episode_steps, w->batch_options.seed, e);
+    model_open(&envs[e], &w->config, w->batch_options.autoreset, w->batch_options.max_episode_steps,
+               w->batch_options.seed, e);
   int32_t num_ended = 0;
   for (int32_t t = 0; t < 60; t++) {
     int32_t actions[N];
@@ -354,7 +359,8 @@ Test(batch, one_env_is_a_batch) {
   close_batch(&w);
 }
 
-/* ---- Time limits -------------------------------------------------------------------------------------------------- */
+/* ---- Time limits --------------------------------------------------------------------------------------------------
+ */
 
 static void limit_of(int32_t type_limit, int32_t option, int32_t expected) {
   world w;
@@ -400,7 +406,8 @@ Test(batch, terminating_at_the_time_limit_sets_both_flags) {
   close_batch(&w);
 }
 
-/* ---- Auto-reset by hand --------------------------------------------------------------------------------------------- */
+/* ---- Auto-reset by hand ---------------------------------------------------------------------------------------------
+ */
 
 /* Episodes of 3 steps: what the rows hold is known without a model. */
 static void open_thirds(world *w, drover_autoreset mode) {
@@ -462,7 +469,8 @@ Test(batch, without_autoreset_a_step_of_a_finished_env_is_an_error_that_changes_
   for (int32_t t = 0; t < 3; t++) step_all(&w, 0);
   const int32_t actions[N] = {0};
   cr_assert_eq(drover_batch_step(w.batch, actions), DROVER_ERROR_STATE);
-  cr_assert(strstr(drover_last_error(), "env 0") && strstr(drover_last_error(), "drover_batch_reset_some"), "%s", drover_last_error());
+  cr_assert(strstr(drover_last_error(), "env 0") && strstr(drover_last_error(), "drover_batch_reset_some"), "%s",
+            drover_last_error());
   const drover_batch_view view = view_of(w.batch);
   cr_assert_eq(view.lifetime_steps[1], 3);
   const uint8_t even[N] = {1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0};
@@ -475,7 +483,8 @@ Test(batch, without_autoreset_a_step_of_a_finished_env_is_an_error_that_changes_
   close_batch(&w);
 }
 
-/* ---- Seeds ---------------------------------------------------------------------------------------------------------- */
+/* ---- Seeds ----------------------------------------------------------------------------------------------------------
+ */
 
 Test(batch, envs_of_one_seed_differ_from_each_other) {
   world w;
@@ -545,7 +554,8 @@ Test(batch, reset_some_begins_new_episodes_that_never_repeat_and_leaves_the_othe
   close_batch(&w);
 }
 
-/* ---- Parameters ------------------------------------------------------------------------------------------------------ */
+/* ---- Parameters
+ * ------------------------------------------------------------------------------------------------------ */
 
 Test(batch, set_param_reaches_the_masked_envs_from_the_next_step_on) {
   world w;
@@ -577,7 +587,8 @@ Test(batch, set_param_of_an_unknown_name_or_a_refused_value_is_an_error) {
   close_batch(&w);
 }
 
-/* ---- The view and the rest -------------------------------------------------------------------------------------------- */
+/* ---- The view and the rest
+ * -------------------------------------------------------------------------------------------- */
 
 Test(batch, the_view_names_its_shapes) {
   world w;

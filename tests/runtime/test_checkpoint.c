@@ -27,7 +27,8 @@ static void init(world *w, drover_autoreset mode) {
   w->batch_options.max_episode_steps = 9;
 }
 
-/* ---- Going on -------------------------------------------------------------------------------------------------------------- */
+/* ---- Going on
+ * -------------------------------------------------------------------------------------------------------------- */
 
 Test(checkpoint, a_batch_that_is_saved_and_loaded_goes_on_bit_for_bit) {
   for (drover_autoreset mode = DROVER_AUTORESET_SAME_STEP; mode <= DROVER_AUTORESET_NEXT_STEP; mode++)
@@ -133,7 +134,8 @@ Test(checkpoint, saving_twice_gives_the_same_bytes_and_changes_nothing) {
   world_close(&w);
 }
 
-/* ---- Refusing -------------------------------------------------------------------------------------------------------------- */
+/* ---- Refusing
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* Loading fails with this status, says this, and the batch is as it was. */
 static void refuse(world *w, const void *data, size_t size, drover_status status, const char *word) {
@@ -177,7 +179,8 @@ Test(checkpoint, a_flipped_bit_anywhere_is_refused) {
   for (size_t at = 0; at < b.size; at += 1 + (size_t)(test_random(&seed) % 13)) {
     const unsigned char bit = (unsigned char)(1u << (test_random(&seed) % 8));
     b.data[at] ^= bit;
-    cr_assert_eq(drover_batch_load(w.batch, b.data, b.size), DROVER_ERROR_FORMAT, "a flipped bit in byte %zu was not seen", at);
+    cr_assert_eq(drover_batch_load(w.batch, b.data, b.size), DROVER_ERROR_FORMAT,
+                 "a flipped bit in byte %zu was not seen", at);
     cr_assert(strstr(drover_last_error(), "batch load"), "%s", drover_last_error());
     b.data[at] ^= bit;
   }

@@ -12,9 +12,9 @@
 
 /* Trouble of every kind, so that faults are part of what has to agree. */
 static const toy_trouble troubles[] = {
-    {TOY_FAIL_STEP, 3, 4},      {TOY_NAN_OBSERVATION, 5, 7}, {TOY_INF_OBSERVATION, 9, 2}, {TOY_NAN_REWARD, 0, 11},
-    {TOY_INF_REWARD, 12, 0},    {TOY_FAIL_RESET, 2, 1},      {TOY_FAIL_RESET, 2, 2},      {TOY_NAN_RESET, 14, 0},
-    {TOY_TERMINATE, 2, 5},      {TOY_TRUNCATE, 2, 5},        {TOY_FAIL_STEP, 15, 19},     {TOY_TERMINATE, 7, 19}};
+    {TOY_FAIL_STEP, 3, 4},   {TOY_NAN_OBSERVATION, 5, 7}, {TOY_INF_OBSERVATION, 9, 2}, {TOY_NAN_REWARD, 0, 11},
+    {TOY_INF_REWARD, 12, 0}, {TOY_FAIL_RESET, 2, 1},      {TOY_FAIL_RESET, 2, 2},      {TOY_NAN_RESET, 14, 0},
+    {TOY_TERMINATE, 2, 5},   {TOY_TRUNCATE, 2, 5},        {TOY_FAIL_STEP, 15, 19},     {TOY_TERMINATE, 7, 19}};
 
 static void give_trouble(world *w) {
   w->config.troubles = troubles;
@@ -89,7 +89,8 @@ Test(contract, a_continuous_rollout_is_what_a_serial_loop_gives) {
     w.rollout_options.transform = (drover_action_transform)transform;
     assert_like_model(&w, WORLD_FUSED);
     if (transform == DROVER_ACTION_CLIP) cr_assert_eq(w.config.num_bad_actions, 0);
-    if (transform == DROVER_ACTION_NONE) cr_assert_gt(w.config.num_bad_actions, 0, "the raw actions never left the bounds");
+    if (transform == DROVER_ACTION_NONE)
+      cr_assert_gt(w.config.num_bad_actions, 0, "the raw actions never left the bounds");
   }
 }
 
@@ -210,7 +211,8 @@ Test(contract, another_seed_gives_other_bytes) {
 
 /* Rows row_bytes wide: does `part` hold the same as `whole` from step `first` on? */
 static bool same_rows(const void *whole, const void *part, size_t row_bytes, int32_t n, int32_t first, int32_t count) {
-  return memcmp((const char *)whole + (size_t)first * (size_t)n * row_bytes, part, (size_t)count * (size_t)n * row_bytes) == 0;
+  return memcmp((const char *)whole + (size_t)first * (size_t)n * row_bytes, part,
+                (size_t)count * (size_t)n * row_bytes) == 0;
 }
 
 Test(contract, two_collects_of_T_give_the_bytes_of_one_of_2T) {
@@ -434,8 +436,7 @@ Test(contract, a_caller_who_flushes_denormals_gets_the_same_bytes_and_its_mode_b
 
 Test(contract, a_caller_with_another_rounding_mode_gets_the_same_bytes_and_its_mode_back) {
   const int modes[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
-  for (int32_t i = 0; i < 3; i++)
-    compare_modes((everything){.rounding = modes[i], .num_workers = 1 + i});
+  for (int32_t i = 0; i < 3; i++) compare_modes((everything){.rounding = modes[i], .num_workers = 1 + i});
 }
 
 Test(contract, an_env_that_computes_in_long_double_gives_the_same_bytes_for_any_rounding_mode_of_the_caller) {

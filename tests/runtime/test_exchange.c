@@ -44,14 +44,17 @@ static void send_all(world *w, int32_t a) {
   OK(drover_batch_send(w->batch, N, ids, actions));
 }
 
-/* ---- Rows ------------------------------------------------------------------------------------------------------------ */
+/* ---- Rows
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* Does the view's row of this env hold what the model has? */
 static void assert_row(const drover_batch_view *v, const model *m) {
   const int32_t e = m->env;
-  cr_assert_eq(memcmp(v->observations + e * 3, m->observation, 12), 0, "env %d, its step %d", e, (int)m->lifetime_steps);
+  cr_assert_eq(memcmp(v->observations + e * 3, m->observation, 12), 0, "env %d, its step %d", e,
+               (int)m->lifetime_steps);
   cr_assert_eq(memcmp(&v->rewards[e], &m->reward, 4), 0, "env %d, its step %d", e, (int)m->lifetime_steps);
-  cr_assert(v->terminated[e] == m->terminated && v->truncated[e] == m->truncated && v->valid[e] == m->valid, "env %d", e);
+  cr_assert(v->terminated[e] == m->terminated && v->truncated[e] == m->truncated && v->valid[e] == m->valid, "env %d",
+            e);
   cr_assert_eq(memcmp(v->infos + e * 2, m->infos, 8), 0, "env %d", e);
   cr_assert_eq(v->lifetime_steps[e], m->lifetime_steps, "env %d", e);
   if (!m->terminated && !m->truncated) return;
@@ -117,7 +120,8 @@ Test(exchange, every_sent_env_comes_back_once_with_the_rows_that_step_gives) {
 
 Test(exchange, rows_of_failing_envs_too) {
   uint64_t seed = test_seed();
-  const toy_trouble troubles[] = {{TOY_FAIL_STEP, 3, 4}, {TOY_NAN_OBSERVATION, 5, 2}, {TOY_FAIL_RESET, 5, 1}, {TOY_NAN_REWARD, 0, 6}};
+  const toy_trouble troubles[] = {
+      {TOY_FAIL_STEP, 3, 4}, {TOY_NAN_OBSERVATION, 5, 2}, {TOY_FAIL_RESET, 5, 1}, {TOY_NAN_REWARD, 0, 6}};
   world w;
   init_batch(&w);
   w.config.troubles = troubles;
@@ -140,7 +144,8 @@ Test(exchange, neighbours_are_stepped_together) {
   close_batch(&w);
 }
 
-/* ---- Who is ready first ------------------------------------------------------------------------------------------------ */
+/* ---- Who is ready first
+ * ------------------------------------------------------------------------------------------------ */
 
 Test(exchange, recv_gives_the_first_that_are_ready_and_the_slow_ones_later, .timeout = 20) {
   toy_gate gate = {0};
@@ -226,7 +231,8 @@ Test(exchange, many_workers_share_slow_envs) {
   close_batch(&w);
 }
 
-/* ---- Time limits --------------------------------------------------------------------------------------------------------- */
+/* ---- Time limits
+ * --------------------------------------------------------------------------------------------------------- */
 
 Test(exchange, when_the_limit_passes_recv_returns_what_is_ready, .timeout = 20) {
   toy_gate gate = {0};
@@ -311,7 +317,8 @@ Test(exchange, with_one_worker_the_limit_holds_also_while_another_caller_is_that
   close_batch(&w);
 }
 
-/* ---- Errors -------------------------------------------------------------------------------------------------------------- */
+/* ---- Errors
+ * -------------------------------------------------------------------------------------------------------------- */
 
 Test(exchange, misuse_of_send_is_refused_and_changes_nothing) {
   world w;
@@ -326,7 +333,8 @@ Test(exchange, misuse_of_send_is_refused_and_changes_nothing) {
   cr_assert_eq(drover_batch_send(w.batch, 1, ids, NULL), DROVER_ERROR_ARGUMENT);
   const int32_t high[3] = {4, 5, N}, low[2] = {3, -1}, twice[3] = {6, 7, 6};
   cr_assert_eq(drover_batch_send(w.batch, 3, high, actions), DROVER_ERROR_ARGUMENT);
-  cr_assert(strstr(drover_last_error(), "env_ids[2]") && strstr(drover_last_error(), "0..23, got 24"), "%s", drover_last_error());
+  cr_assert(strstr(drover_last_error(), "env_ids[2]") && strstr(drover_last_error(), "0..23, got 24"), "%s",
+            drover_last_error());
   cr_assert_eq(drover_batch_send(w.batch, 2, low, actions), DROVER_ERROR_ARGUMENT);
   cr_assert_eq(drover_batch_send(w.batch, 3, twice, actions), DROVER_ERROR_STATE);
   cr_assert(strstr(drover_last_error(), "env 6") && strstr(drover_last_error(), "twice"), "%s", drover_last_error());
@@ -335,7 +343,8 @@ Test(exchange, misuse_of_send_is_refused_and_changes_nothing) {
   send_all(&w, 1);
   const int32_t seven = 7;
   cr_assert_eq(drover_batch_send(w.batch, 1, &seven, actions), DROVER_ERROR_STATE);
-  cr_assert(strstr(drover_last_error(), "env 7") && strstr(drover_last_error(), "in flight"), "%s", drover_last_error());
+  cr_assert(strstr(drover_last_error(), "env 7") && strstr(drover_last_error(), "in flight"), "%s",
+            drover_last_error());
   OK(drover_batch_recv(w.batch, N, -1, ids, &got));
   cr_assert_eq(got, N);
   close_batch(&w);
@@ -368,7 +377,8 @@ Test(exchange, other_calls_are_refused_while_envs_are_in_flight) {
   size_t bytes;
   OK(drover_batch_send(w.batch, 1, &three, actions));
   cr_assert_eq(drover_batch_step(w.batch, actions), DROVER_ERROR_STATE);
-  cr_assert(strstr(drover_last_error(), "in flight") && strstr(drover_last_error(), "drover_batch_recv"), "%s", drover_last_error());
+  cr_assert(strstr(drover_last_error(), "in flight") && strstr(drover_last_error(), "drover_batch_recv"), "%s",
+            drover_last_error());
   cr_assert_eq(drover_batch_reset(w.batch, 1), DROVER_ERROR_STATE);
   cr_assert_eq(drover_batch_reset_some(w.batch, mask), DROVER_ERROR_STATE);
   cr_assert_eq(drover_batch_set_param(w.batch, "gain", NULL, 1), DROVER_ERROR_STATE);
@@ -392,7 +402,8 @@ Test(exchange, without_autoreset_a_finished_env_cannot_be_sent) {
   OK(drover_batch_recv(w.batch, N, -1, ids, &got));
   const int32_t id = 4, action = 0;
   cr_assert_eq(drover_batch_send(w.batch, 1, &id, &action), DROVER_ERROR_STATE);
-  cr_assert(strstr(drover_last_error(), "env 4") && strstr(drover_last_error(), "drover_batch_reset_some"), "%s", drover_last_error());
+  cr_assert(strstr(drover_last_error(), "env 4") && strstr(drover_last_error(), "drover_batch_reset_some"), "%s",
+            drover_last_error());
   uint8_t mask[N] = {0, 0, 0, 0, 1};
   OK(drover_batch_reset_some(w.batch, mask));
   OK(drover_batch_send(w.batch, 1, &id, &action));
@@ -423,7 +434,8 @@ Test(exchange, more_faults_than_the_limit_are_reported_by_recv_with_the_envs) {
   }
 }
 
-/* ---- Ending and sharing -------------------------------------------------------------------------------------------------- */
+/* ---- Ending and sharing
+ * -------------------------------------------------------------------------------------------------- */
 
 Test(exchange, a_batch_can_be_destroyed_while_envs_are_in_flight) {
   for (int32_t round = 0; round < 30; round++) {

@@ -1,5 +1,5 @@
-/* test_faults.c: an env that fails: it is recorded, its row is invalid, its episode cut off with the last finite observation,
- * and the other envs do not notice. */
+/* test_faults.c: an env that fails: it is recorded, its row is invalid, its episode cut off with the last finite
+ * observation, and the other envs do not notice. */
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -116,7 +116,8 @@ Test(faults, a_failing_reset_is_tried_again_at_the_next_step_until_it_works) {
   /* The episode ends at step 4; its reset and the next two fail, the fourth works. */
   const toy_trouble_kind kinds[2] = {TOY_FAIL_RESET, TOY_NAN_RESET};
   for (int32_t k = 0; k < 2; k++) {
-    const toy_trouble troubles[] = {{TOY_TERMINATE, BAD, 4}, {kinds[k], BAD, 1}, {kinds[k], BAD, 2}, {kinds[k], BAD, 3}};
+    const toy_trouble troubles[] = {
+        {TOY_TERMINATE, BAD, 4}, {kinds[k], BAD, 1}, {kinds[k], BAD, 2}, {kinds[k], BAD, 3}};
     world sound, w;
     world_init(&sound);
     world_init(&w);
@@ -209,7 +210,8 @@ Test(faults, the_value_of_the_last_finite_observation_bootstraps_nothing) {
   world_close(&w);
 }
 
-/* ---- Limits and errors ------------------------------------------------------------------------------------------------ */
+/* ---- Limits and errors
+ * ------------------------------------------------------------------------------------------------ */
 
 Test(faults, more_faults_than_the_limit_stop_the_run_and_keep_what_all_shards_completed) {
   for (int32_t workers = 1; workers <= 3; workers += 2) {

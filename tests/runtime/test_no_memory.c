@@ -1,17 +1,16 @@
-/* test_no_memory.c: a plain program in which malloc and its relatives fail at the k-th call, for k = 1, 2, ... until the
- * call under test succeeds. Every failure before that must be a status with a sentence; nothing may leak or crash, and
- * what existed before must still work.
+/* test_no_memory.c: a plain program in which malloc and its relatives fail at the k-th call, for k = 1, 2, ... until
+ * the call under test succeeds. Every failure before that must be a status with a sentence; nothing may leak or crash,
+ * and what existed before must still work.
  *
  * It defines malloc itself, so it cannot run under a sanitizer that brings one of its own. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "tests/support/world.h"
 
-/* ---- An allocator that counts and fails ---------------------------------------------------------------------------------- */
+/* ---- An allocator that counts and fails
+ * ---------------------------------------------------------------------------------- */
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -19,7 +18,7 @@ void *__libc_realloc(void *memory, size_t size);
 void *__libc_memalign(size_t align, size_t size);
 void __libc_free(void *memory);
 
-static _Atomic int64_t num_live;              /* blocks alive, of all threads */
+static _Atomic int64_t num_live;               /* blocks alive, of all threads */
 static _Thread_local int64_t calls_to_go = -1; /* this thread's: the call that makes it 0 fails; -1 = none fails */
 static _Thread_local bool has_failed;
 static _Thread_local bool keeps_failing; /* all calls after the first failure fail too */
@@ -72,55 +71,75 @@ void free(void *memory) {
   __libc_free(memory);
 }
 
-/* ---- Trying a call ------------------------------------------------------------------------------------------------------- */
+/* ---- Trying a call
+ * ------------------------------------------------------------------------------------------------------- */
 
 static int num_failures; /* of this program */
 static const char *now_testing;
 static int64_t now_at;
 
-#define EXPECT(condition, ...)                                                                        \
-  do {                                                                                                \
-    if (condition) break;                                                                             \
-    fprintf(stderr, "%s, allocation %d fails%s: ", now_testing, (int)now_at, keeps_failing ? " and all after it" : ""); \
-    fprintf(stderr, __VA_ARGS__);                                                                     \
-    fprintf(stderr, "\n");                                                                            \
-    num_failures++;                                                                                   \
+#define EXPECT(condition, ...)                                              \
+  do {                                                                      \
+    if (condition) break;                                                   \
+    fprintf(stderr, "%s, allocation %d fails: ", now_testing, (int)now_at); \
+    fprintf(stderr, __VA_ARGS__);                                           \
+    fprintf(stderr, "\n");                                                  \
+    num_failures++;                                                         \
   } while (0)
 
-/* What is tried: the call, and what to do after it failed or succeeded. */
+/* The allocation that is to fail, and what came of it. */
+static struct outcome {
+  int64_t at;
+  bool keeps;
+  bool failed; /* an allocation did fail */
+  drover_status status;
+  char message[256];
+} outcome;
+
+/* The call under test, and only it, meets the failure. */
+#define SCARCE(call)                                                              \
+  do {                                                                            \
+    has_failed = false;                                                           \
+    keeps_failing = outcome.keeps;                                                \
+    calls_to_go = outcome.at;                                                     \
+    outcome.status = (call);                                                      \
+    calls_to_go = -1;                                                             \
+    outcome.failed = has_failed;                                                  \
+    has_failed = keeps_failing = false;                                           \
+    snprintf(outcome.message, sizeof outcome.message, "%s", drover_last_error()); \
+  } while (0)
+
+/* What is tried: a function that puts one call into SCARCE, and what to do after a success. */
 typedef struct attempt {
   const char *name;
-  drover_status (*call)(world *w);
-  void (*undo)(world *w); /* after a success */
-  bool may_cache;         /* oneTBB or libc keep some blocks: no exact count of live ones */
+  void (*call)(world *w);
+  void (*undo)(world *w);
+  bool may_cache; /* oneTBB or the graveyard of handles keep some blocks: no exact count of live ones */
 } attempt;
 
 /* Let the k-th allocation of the call fail for k = 1, 2, ...; returns how many failures there were. */
-static int try_all(world *w, const attempt *a) {
+static int try_all(world *w, const attempt *a, bool keeps) {
   now_testing = a->name;
+  outcome.keeps = keeps;
   int num_failed = 0;
   for (int64_t k = 1; k < 10000; k++) {
-    now_at = k;
+    now_at = outcome.at = k;
     const int64_t live = num_live;
-    has_failed = false;
-    calls_to_go = k;
-    const drover_status status = a->call(w);
-    calls_to_go = -1;
-    const bool failed = has_failed;
-    has_failed = false;
+    a->call(w);
+    const drover_status status = outcome.status;
     if (status == DROVER_OK) {
       if (a->undo) a->undo(w);
-      if (failed) continue; /* it could do without */
+      if (outcome.failed) continue; /* it could do without */
       return num_failed;
     }
     num_failed++;
-    EXPECT(failed, "%s without a failing allocation: %s", drover_status_name(status), drover_last_error());
+    EXPECT(outcome.failed, "%s without a failing allocation: %s", drover_status_name(status), outcome.message);
     /* The env's and the policy's own allocations fail as what they are; everything else says memory. */
     EXPECT(status == DROVER_ERROR_NO_MEMORY || status == DROVER_ERROR_ENV || status == DROVER_ERROR_POLICY ||
-               strstr(drover_last_error(), "memory"),
-           "%s: %s", drover_status_name(status), drover_last_error());
-    EXPECT(a->may_cache || num_live == live, "%d blocks leaked (%s)", (int)(num_live - live), drover_last_error());
-    if (!failed) return num_failed;
+               strstr(outcome.message, "memory"),
+           "%s: %s", drover_status_name(status), outcome.message);
+    EXPECT(a->may_cache || num_live == live, "%d blocks leaked (%s)", (int)(num_live - live), outcome.message);
+    if (!outcome.failed) return num_failed;
   }
   EXPECT(false, "it never succeeds");
   return num_failed;
@@ -128,96 +147,78 @@ static int try_all(world *w, const attempt *a) {
 
 /* Both kinds of scarcity: one allocation fails, and all from one on. */
 static void try_both(world *w, const attempt *a, int min_failures) {
-  for (int32_t i = 0; i < 2; i++) {
-    keeps_failing = i == 1;
-    const int num_failed = try_all(w, a);
-    printf("%-40s %s: %d failures\n", a->name, i ? "all from one on" : "one at a time  ", num_failed);
+  for (int keeps = 0; keeps <= 1; keeps++) {
+    const int num_failed = try_all(w, a, keeps);
+    printf("  %-24s %s: %d failures\n", a->name, keeps ? "all from one on" : "one at a time  ", num_failed);
     EXPECT(num_failed >= min_failures, "only %d failures: nothing was tested", num_failed);
-    keeps_failing = false;
   }
 }
 
-/* ---- The calls ----------------------------------------------------------------------------------------------------------- */
+/* ---- The calls
+ * ----------------------------------------------------------------------------------------------------------- */
 
-static drover_status create_runtime(world *w) { return drover_runtime_create(&w->runtime, &w->runtime_options); }
+static void create_runtime(world *w) { SCARCE(drover_runtime_create(&w->runtime, &w->runtime_options)); }
 static void destroy_runtime(world *w) { OK(drover_runtime_destroy(w->runtime)); }
 
-static drover_status create_batch(world *w) {
-  return toy_batch_create(&w->batch, w->runtime, &w->config, &w->batch_options);
-}
+static void create_batch(world *w) { SCARCE(toy_batch_create(&w->batch, w->runtime, &w->config, &w->batch_options)); }
 static void destroy_batch(world *w) { OK(drover_batch_destroy(w->batch)); }
 
-static drover_status create_policy(world *w) { return toy_policy_create(&w->policy, w->runtime, &w->toy); }
+static void create_policy(world *w) { SCARCE(toy_policy_create(&w->policy, w->runtime, &w->toy)); }
 static void destroy_policy(world *w) { OK(drover_policy_destroy(w->policy)); }
 
-static drover_status create_uniform(world *w) {
+static void create_uniform(world *w) {
   drover_batch_view view = {.size = sizeof view};
-  const drover_status status = drover_batch_get_view(w->batch, &view);
-  return status == DROVER_OK ? drover_policy_create_uniform(&w->policy, w->runtime, view.spec) : status;
+  OK(drover_batch_get_view(w->batch, &view));
+  SCARCE(drover_policy_create_uniform(&w->policy, w->runtime, view.spec));
 }
 
-static drover_status create_rollout(world *w) {
-  return drover_rollout_create(&w->rollout, w->batch, w->policy, &w->rollout_options);
+static void create_rollout(world *w) {
+  SCARCE(drover_rollout_create(&w->rollout, w->batch, w->policy, &w->rollout_options));
 }
 static void destroy_rollout(world *w) { OK(drover_rollout_destroy(w->rollout)); }
 
-/* A collect that ends more episodes than any before, in a new rollout, so that the lists have to grow. */
-static drover_status collect(world *w) {
-  const int64_t calls = calls_to_go;
-  calls_to_go = -1;
-  OK(drover_batch_reset(w->batch, 7));
-  OK(create_rollout(w));
-  calls_to_go = calls;
-  const drover_status status = drover_rollout_collect(w->rollout);
-  calls_to_go = -1;
-  const bool failed = has_failed, keeps = keeps_failing;
-  has_failed = keeps_failing = false;
-  char message[256];
-  snprintf(message, sizeof message, "%s", drover_last_error());
-  drover_rollout_view view = {.size = sizeof view};
-  OK(drover_rollout_get_view(w->rollout, &view));
+/* What a rollout holds agrees with itself: an episode for every row that ends one. */
+static void check_rollout(drover_rollout *rollout) {
+  drover_rollout_view v = {.size = sizeof v};
   uint64_t digest;
-  OK(drover_rollout_digest(w->rollout, &digest)); /* whatever is there can be read */
-  if (status != DROVER_OK) OK(drover_rollout_collect(w->rollout)); /* and it works again */
-  OK(drover_rollout_get_view(w->rollout, &view));
-  EXPECT(view.num_steps_done == w->rollout_options.num_steps, "%d steps", view.num_steps_done);
-  OK(drover_rollout_destroy(w->rollout));
-  has_failed = failed;
-  keeps_failing = keeps;
-  if (status != DROVER_OK) snprintf((char *)(uintptr_t)drover_last_error(), 256, "%s", message);
-  return status;
+  OK(drover_rollout_get_view(rollout, &v));
+  OK(drover_rollout_digest(rollout, &digest));
+  int64_t num_ends = 0;
+  for (int32_t i = 0; i < v.num_steps_done * v.num_envs; i++) num_ends += v.terminated[i] || v.truncated[i];
+  EXPECT(outcome.status == DROVER_ERROR_NO_MEMORY || v.num_steps_done == v.num_steps, "%d steps", v.num_steps_done);
+  /* Where the lists themselves had no room nothing is said to be there. */
+  EXPECT(num_ends == v.num_episodes || v.num_episodes == 0, "%d rows end an episode, %d are listed", (int)num_ends,
+         (int)v.num_episodes);
 }
 
-static drover_status send_and_recv(world *w) {
-  const int64_t calls = calls_to_go;
-  const bool keeps = keeps_failing;
-  calls_to_go = -1;
-  OK(create_batch(w));
+/* A collect in a new rollout, so that its lists have to grow. */
+static void collect(world *w) {
+  OK(drover_batch_reset(w->batch, 7));
+  OK(drover_rollout_create(&w->rollout, w->batch, w->policy, &w->rollout_options));
+  SCARCE(drover_rollout_collect(w->rollout));
+  check_rollout(w->rollout);
+  OK(drover_rollout_collect(w->rollout)); /* it works again */
+  OK(drover_rollout_destroy(w->rollout));
+}
+
+static void send_and_recv(world *w) {
   int32_t ids[16], actions[16] = {0}, got;
   for (int32_t e = 0; e < 16; e++) ids[e] = e;
-  calls_to_go = calls;
-  const drover_status status = drover_batch_send(w->batch, 16, ids, actions);
-  calls_to_go = -1;
-  const bool failed = has_failed;
-  has_failed = keeps_failing = false;
-  char message[256];
-  snprintf(message, sizeof message, "%s", drover_last_error());
-  if (status != DROVER_OK) OK(drover_batch_send(w->batch, 16, ids, actions));
+  OK(toy_batch_create(&w->batch, w->runtime, &w->config, &w->batch_options));
+  SCARCE(drover_batch_send(w->batch, 16, ids, actions));
+  if (outcome.status != DROVER_OK) OK(drover_batch_send(w->batch, 16, ids, actions));
   OK(drover_batch_recv(w->batch, 16, -1, ids, &got));
   EXPECT(got == 16, "%d envs came back", got);
   OK(drover_batch_destroy(w->batch));
-  has_failed = failed;
-  keeps_failing = keeps;
-  if (status != DROVER_OK) snprintf((char *)(uintptr_t)drover_last_error(), 256, "%s", message);
-  return status;
 }
 
-static drover_status step(world *w) {
+static void step(world *w) {
   const int32_t actions[16] = {0};
-  return drover_batch_step(w->batch, actions);
+  SCARCE(drover_batch_step(w->batch, actions));
 }
 
-/* ---- The program --------------------------------------------------------------------------------------------------------- */
+/* ---- The program
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void with_workers(int32_t num_workers) {
   printf("%d workers\n", num_workers);
@@ -228,24 +229,21 @@ static void with_workers(int32_t num_workers) {
   w.batch_options.args = (drover_env_args){.count = 1, .items = &(drover_env_arg){"length", "1"}};
   w.rollout_options.num_steps = 60;
   const bool shared = num_workers > 1;
-  OK(create_runtime(&w)); /* once without failures: what is made once a process is there */
+  OK(drover_runtime_create(&w.runtime, &w.runtime_options)); /* what is made once a process is there from now on */
   destroy_runtime(&w);
   try_both(&w, &(attempt){"create a runtime", create_runtime, destroy_runtime, shared}, 3);
-  OK(create_runtime(&w));
+  OK(drover_runtime_create(&w.runtime, &w.runtime_options));
   toy_policy_init(&w.toy, &w.config, true);
   try_both(&w, &(attempt){"create a batch", create_batch, destroy_batch, shared}, 15);
   try_both(&w, &(attempt){"create a policy", create_policy, destroy_policy, shared}, 2 + num_workers);
-  OK(create_batch(&w));
+  OK(toy_batch_create(&w.batch, w.runtime, &w.config, &w.batch_options));
   try_both(&w, &(attempt){"create a uniform policy", create_uniform, destroy_policy, shared}, 3);
-  OK(create_policy(&w));
+  OK(toy_policy_create(&w.policy, w.runtime, &w.toy));
   try_both(&w, &(attempt){"create a rollout", create_rollout, destroy_rollout, shared}, 10);
-  /* The struct of a closed rollout goes to the graveyard: one block each, until 1,024 are there. */
   try_both(&w, &(attempt){"collect", collect, NULL, true}, shared ? 1 : 5);
-  OK(create_rollout(&w));
   try_both(&w, &(attempt){"step", step, NULL, true}, 0);
-  OK(drover_rollout_destroy(w.rollout));
   OK(drover_batch_destroy(w.batch));
-  try_both(&w, &(attempt){"send and recv", send_and_recv, NULL, true}, 4);
+  try_both(&w, &(attempt){"send and receive", send_and_recv, NULL, true}, 4);
   OK(drover_policy_destroy(w.policy));
   EXPECT(w.config.num_creates == w.config.num_destroys, "%d envs created, %d destroyed", (int)w.config.num_creates,
          (int)w.config.num_destroys);

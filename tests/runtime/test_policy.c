@@ -4,7 +4,8 @@
 
 #include "tests/support/world.h"
 
-/* ---- Tables and specs ----------------------------------------------------------------------------------------------------- */
+/* ---- Tables and specs
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void refuse_as(world *w, drover_status expected, const char *const words[]) {
   drover_policy *policy = (drover_policy *)w;
@@ -16,15 +17,15 @@ static void refuse_as(world *w, drover_status expected, const char *const words[
   cr_assert_eq(w->toy.num_contexts, 0, "%d contexts were left open", w->toy.num_contexts);
   cr_assert_eq(w->toy.num_destroys, 0, "self still belongs to the caller");
 }
-#define REFUSE(field, value, ...)                                                         \
-  do {                                                                                    \
-    world w;                                                                              \
-    world_init(&w);                                                                       \
-    OK(drover_runtime_create(&w.runtime, &w.runtime_options));                            \
-    toy_policy_init(&w.toy, &w.config, true);                                             \
-    w.toy.field = value;                                                                  \
+#define REFUSE(field, value, ...)                                                           \
+  do {                                                                                      \
+    world w;                                                                                \
+    world_init(&w);                                                                         \
+    OK(drover_runtime_create(&w.runtime, &w.runtime_options));                              \
+    toy_policy_init(&w.toy, &w.config, true);                                               \
+    w.toy.field = value;                                                                    \
     refuse_as(&w, DROVER_ERROR_POLICY, (const char *const[]){"policy", __VA_ARGS__, NULL}); \
-    OK(drover_runtime_destroy(w.runtime));                                                \
+    OK(drover_runtime_destroy(w.runtime));                                                  \
   } while (0)
 
 Test(policy, a_table_or_spec_that_does_not_hold_together_is_refused) {
@@ -95,31 +96,32 @@ Test(policy, a_policy_with_the_required_functions_only) {
   world_close(&w);
 }
 
-/* ---- Fitting -------------------------------------------------------------------------------------------------------------- */
+/* ---- Fitting
+ * -------------------------------------------------------------------------------------------------------------- */
 
-#define MISFIT(change, ...)                                                                              \
-  do {                                                                                                   \
-    world w;                                                                                             \
-    world_init(&w);                                                                                      \
-    toy_config other;                                                                                    \
-    toy_init(&other);                                                                                    \
-    change;                                                                                              \
-    toy_policy_init(&w.toy, &other, true);                                                               \
-    OK(drover_runtime_create(&w.runtime, &w.runtime_options));                                           \
-    OK(toy_batch_create(&w.batch, w.runtime, &w.config, &w.batch_options));                              \
-    OK(toy_policy_create(&w.policy, w.runtime, &w.toy));                                                 \
-    const char *const words[] = {"toy", __VA_ARGS__};                                                    \
-    for (int32_t way = 0; way < 2; way++) {                                                              \
-      float actions[64];                                                                                 \
-      cr_assert_eq(way ? drover_policy_act(w.policy, w.batch, 0, actions, NULL, NULL)                    \
-                       : drover_rollout_create(&w.rollout, w.batch, w.policy, &w.rollout_options),       \
-                   DROVER_ERROR_POLICY);                                                                 \
-      for (size_t i = 0; i < sizeof words / sizeof *words; i++)                                          \
+#define MISFIT(change, ...)                                                                                        \
+  do {                                                                                                             \
+    world w;                                                                                                       \
+    world_init(&w);                                                                                                \
+    toy_config other;                                                                                              \
+    toy_init(&other);                                                                                              \
+    change;                                                                                                        \
+    toy_policy_init(&w.toy, &other, true);                                                                         \
+    OK(drover_runtime_create(&w.runtime, &w.runtime_options));                                                     \
+    OK(toy_batch_create(&w.batch, w.runtime, &w.config, &w.batch_options));                                        \
+    OK(toy_policy_create(&w.policy, w.runtime, &w.toy));                                                           \
+    const char *const words[] = {"toy", __VA_ARGS__};                                                              \
+    for (int32_t way = 0; way < 2; way++) {                                                                        \
+      float actions[64];                                                                                           \
+      cr_assert_eq(way ? drover_policy_act(w.policy, w.batch, 0, actions, NULL, NULL)                              \
+                       : drover_rollout_create(&w.rollout, w.batch, w.policy, &w.rollout_options),                 \
+                   DROVER_ERROR_POLICY);                                                                           \
+      for (size_t i = 0; i < sizeof words / sizeof *words; i++)                                                    \
         cr_assert(strstr(drover_last_error(), words[i]), "'%s' does not say '%s'", drover_last_error(), words[i]); \
-    }                                                                                                    \
-    OK(drover_policy_destroy(w.policy));                                                                 \
-    OK(drover_batch_destroy(w.batch));                                                                   \
-    OK(drover_runtime_destroy(w.runtime));                                                               \
+    }                                                                                                              \
+    OK(drover_policy_destroy(w.policy));                                                                           \
+    OK(drover_batch_destroy(w.batch));                                                                             \
+    OK(drover_runtime_destroy(w.runtime));                                                                         \
   } while (0)
 
 Test(policy, a_policy_that_does_not_fit_the_env_is_refused_with_both_numbers) {
@@ -144,7 +146,8 @@ Test(policy, a_policy_of_another_runtime_is_refused) {
   world_close(&b);
 }
 
-/* ---- Use ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Use
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 Test(policy, every_worker_has_a_context_and_every_run_a_version) {
   world w;
@@ -226,7 +229,8 @@ Test(policy, values_of_a_policy_that_has_none_are_refused) {
   world_close(&w);
 }
 
-/* ---- Failing -------------------------------------------------------------------------------------------------------------- */
+/* ---- Failing
+ * -------------------------------------------------------------------------------------------------------------- */
 
 Test(policy, an_act_that_fails_stops_the_collect_before_the_envs_are_stepped_with_garbage) {
   for (int32_t workers = 1; workers <= 3; workers++)
@@ -282,7 +286,8 @@ Test(policy, a_value_that_fails_is_an_error) {
   world_close(&w);
 }
 
-/* ---- The uniform policy --------------------------------------------------------------------------------------------------- */
+/* ---- The uniform policy
+ * --------------------------------------------------------------------------------------------------- */
 
 /* 40 acts on 1,000 envs: 40,000 actions. */
 enum { ENVS = 1000, ROUNDS = 40, DRAWS = ENVS * ROUNDS };
@@ -397,9 +402,13 @@ static void refuse_uniform(drover_env_spec spec, const char *word) {
 }
 
 Test(policy, uniform_needs_actions_and_finite_bounds) {
-  const float zero[2] = {0, 0}, one[2] = {1, 1}, open[2] = {1, INFINITY}, huge[2] = {3e38f, 3e38f}, low[2] = {-3e38f, 0};
-  const drover_env_spec continuous = {
-      .observation_size = 1, .action_kind = DROVER_ACTION_CONTINUOUS, .action_size = 2, .action_low = zero, .action_high = one};
+  const float zero[2] = {0, 0}, one[2] = {1, 1}, open[2] = {1, INFINITY}, huge[2] = {3e38f, 3e38f},
+              low[2] = {-3e38f, 0};
+  const drover_env_spec continuous = {.observation_size = 1,
+                                      .action_kind = DROVER_ACTION_CONTINUOUS,
+                                      .action_size = 2,
+                                      .action_low = zero,
+                                      .action_high = one};
   drover_env_spec s = continuous;
   s.action_high = open;
   refuse_uniform(s, "action 1 has no finite bounds");

@@ -1,4 +1,5 @@
-/* test_rollout.c: the buffers of a rollout: advantages, lists, transforms, progress, what cancelling leaves, digests. */
+/* test_rollout.c: the buffers of a rollout: advantages, lists, transforms, progress, what cancelling leaves, digests.
+ */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
@@ -32,7 +33,8 @@ static void assert_like_model(world *w, int32_t skip) {
   model_rollout_free(&m);
 }
 
-/* ---- Advantages ---------------------------------------------------------------------------------------------------------- */
+/* ---- Advantages
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* The advantages of what the view's buffers hold, in double, one row after the other by the textbook recursion. */
 static void assert_advantages(const drover_rollout_view *v, double gamma, double lambda) {
@@ -58,10 +60,11 @@ static void assert_advantages(const drover_rollout_view *v, double gamma, double
 
 /* Ends of every kind, at the first row, at the last row and in between. */
 static const toy_trouble ends[] = {
-    {TOY_TERMINATE, 0, 0},      {TOY_TRUNCATE, 1, 0},   {TOY_TERMINATE, 2, 0},  {TOY_TRUNCATE, 2, 0},  {TOY_FAIL_STEP, 3, 0},
-    {TOY_TERMINATE, 4, 9},      {TOY_TRUNCATE, 5, 9},   {TOY_TERMINATE, 6, 9},  {TOY_TRUNCATE, 6, 9},  {TOY_NAN_REWARD, 7, 9},
-    {TOY_TERMINATE, 8, 19},     {TOY_TRUNCATE, 9, 19},  {TOY_TERMINATE, 10, 19}, {TOY_TRUNCATE, 10, 19}, {TOY_FAIL_STEP, 11, 19},
-    {TOY_TERMINATE, 12, 5},     {TOY_FAIL_RESET, 12, 1}, {TOY_NAN_RESET, 12, 2}, {TOY_TRUNCATE, 13, 5}, {TOY_TRUNCATE, 13, 6},
+    {TOY_TERMINATE, 0, 0},        {TOY_TRUNCATE, 1, 0},   {TOY_TERMINATE, 2, 0},   {TOY_TRUNCATE, 2, 0},
+    {TOY_FAIL_STEP, 3, 0},        {TOY_TERMINATE, 4, 9},  {TOY_TRUNCATE, 5, 9},    {TOY_TERMINATE, 6, 9},
+    {TOY_TRUNCATE, 6, 9},         {TOY_NAN_REWARD, 7, 9}, {TOY_TERMINATE, 8, 19},  {TOY_TRUNCATE, 9, 19},
+    {TOY_TERMINATE, 10, 19},      {TOY_TRUNCATE, 10, 19}, {TOY_FAIL_STEP, 11, 19}, {TOY_TERMINATE, 12, 5},
+    {TOY_FAIL_RESET, 12, 1},      {TOY_NAN_RESET, 12, 2}, {TOY_TRUNCATE, 13, 5},   {TOY_TRUNCATE, 13, 6},
     {TOY_NAN_OBSERVATION, 14, 7}, {TOY_FAIL_STEP, 14, 8}, {TOY_FAIL_RESET, 15, 0}};
 
 static void estimate(int32_t num_steps, drover_autoreset mode, float gamma, float lambda, bool random_ends) {
@@ -118,7 +121,8 @@ Test(rollout, a_terminated_and_truncated_episode_bootstraps_with_0) {
   world_close(&w);
 }
 
-/* ---- Lists --------------------------------------------------------------------------------------------------------------- */
+/* ---- Lists
+ * --------------------------------------------------------------------------------------------------------------- */
 
 Test(rollout, episodes_and_faults_are_a_scan_of_the_buffers_in_step_and_env_order) {
   for (int32_t shard = 0; shard <= 5; shard += 5) {
@@ -146,7 +150,8 @@ Test(rollout, episodes_and_faults_are_a_scan_of_the_buffers_in_step_and_env_orde
         cr_assert_lt(episode, v.num_episodes);
         const drover_episode *x = &v.episodes[episode++];
         cr_assert(x->step == t && x->env == e, "episode %d is at step %d, env %d", (int)episode - 1, x->step, x->env);
-        cr_assert(x->terminated == v.terminated[row] && x->truncated == v.truncated[row] && x->faulted == !v.valid[row]);
+        cr_assert(x->terminated == v.terminated[row] && x->truncated == v.truncated[row] &&
+                  x->faulted == !v.valid[row]);
         cr_assert_float_eq(x->episode_return, sums[e], 0);
         cr_assert_eq(x->length, lengths[e]);
         sums[e] = 0;
@@ -199,7 +204,8 @@ Test(rollout, an_episode_that_began_before_counts_whole) {
   world_close(&w);
 }
 
-/* ---- Transforms ------------------------------------------------------------------------------------------------------------ */
+/* ---- Transforms
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* What the env was given, as its info column "push" tells: a[0] + 2 a[1]. */
 static void open_continuous(world *w, drover_action_transform transform) {
@@ -249,7 +255,8 @@ Test(rollout, tanh_squashes_and_corrects_the_logprob_by_the_numeric_log_determin
   for (int32_t i = 0; i < 320; i++) {
     const int32_t env = i % 16;
     float raw[2];
-    const double logprob = (double)toy_policy_act_one(&w.toy, 7, env, (uint64_t)(i / 16), v.observations + 3 * i, false, raw);
+    const double logprob =
+        (double)toy_policy_act_one(&w.toy, 7, env, (uint64_t)(i / 16), v.observations + 3 * i, false, raw);
     cr_assert_eq(memcmp(raw, u + 2 * i, 8), 0);
     const double u0 = (double)raw[0], u1 = (double)raw[1], h = 1e-5;
     const double d0 = (squash(u0 + h, -1, 1) - squash(u0 - h, -1, 1)) / (2 * h);
@@ -286,8 +293,10 @@ Test(rollout, tanh_of_samples_far_out_stays_finite) {
   const float *u = v.actions;
   for (int32_t i = 0; i < 320; i++) {
     /* log(1 - tanh(u)^2) is log 4 - 2 |u| far out. */
-    const double expected = -(2 * log(4) - 2 * fabs((double)u[2 * i]) - 2 * fabs((double)u[2 * i + 1]) + log(1) + log(1.5));
-    cr_assert_float_eq(v.logprobs[i], expected, 1e-4 * fabs(expected), "row %d: %g, expected %g", i, (double)v.logprobs[i], expected);
+    const double expected =
+        -(2 * log(4) - 2 * fabs((double)u[2 * i]) - 2 * fabs((double)u[2 * i + 1]) + log(1) + log(1.5));
+    cr_assert_float_eq(v.logprobs[i], expected, 1e-4 * fabs(expected), "row %d: %g, expected %g", i,
+                       (double)v.logprobs[i], expected);
   }
   cr_assert_eq(w.config.num_bad_actions, 0);
   world_close(&w);
@@ -306,21 +315,23 @@ Test(rollout, tanh_without_finite_bounds_is_refused) {
   w.rollout_options.transform = DROVER_ACTION_TANH;
   drover_rollout *second;
   cr_assert_eq(drover_rollout_create(&second, w.batch, w.policy, &w.rollout_options), DROVER_ERROR_ARGUMENT);
-  cr_assert(strstr(drover_last_error(), "finite bounds") && strstr(drover_last_error(), "action 1"), "%s", drover_last_error());
+  cr_assert(strstr(drover_last_error(), "finite bounds") && strstr(drover_last_error(), "action 1"), "%s",
+            drover_last_error());
   world_close(&w);
 }
 
-/* ---- Options ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Options
+ * ---------------------------------------------------------------------------------------------------------------- */
 
-#define REFUSE_OPTION(field, value, ...)                                                                          \
-  do {                                                                                                            \
-    drover_rollout_options o = w.rollout_options;                                                                 \
-    o.field = value;                                                                                              \
-    drover_rollout *second = w.rollout;                                                                           \
-    cr_assert_eq(drover_rollout_create(&second, w.batch, w.policy, &o), DROVER_ERROR_ARGUMENT);                   \
-    cr_assert_null(second);                                                                                       \
-    const char *const words[] = {#field, __VA_ARGS__};                                                            \
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)                                                     \
+#define REFUSE_OPTION(field, value, ...)                                                                         \
+  do {                                                                                                           \
+    drover_rollout_options o = w.rollout_options;                                                                \
+    o.field = value;                                                                                             \
+    drover_rollout *second = w.rollout;                                                                          \
+    cr_assert_eq(drover_rollout_create(&second, w.batch, w.policy, &o), DROVER_ERROR_ARGUMENT);                  \
+    cr_assert_null(second);                                                                                      \
+    const char *const words[] = {#field, __VA_ARGS__};                                                           \
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)                                                    \
       cr_assert(strstr(drover_last_error(), words[i]), "'%s' does not say '%s'", drover_last_error(), words[i]); \
   } while (0)
 
@@ -404,7 +415,8 @@ Test(rollout, deterministic_asks_the_policy_for_its_mode) {
   world_close(&w);
 }
 
-/* ---- Progress ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Progress
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 typedef struct progress_log {
   _Atomic int32_t count;
@@ -474,7 +486,8 @@ Test(rollout, progress_counts_its_own_steps_only) {
   world_close(&w);
 }
 
-/* ---- Cancelling ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Cancelling
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static void *cancel_soon(void *arg) {
   world *w = arg;
@@ -640,7 +653,9 @@ Test(rollout, a_cancel_at_any_moment_leaves_a_whole_view) {
   world_close(&w);
 }
 
-/* ---- Recording ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Recording
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 Test(rollout, misuse_of_begin_record_and_finish_is_refused) {
   world w;
@@ -665,7 +680,8 @@ Test(rollout, misuse_of_begin_record_and_finish_is_refused) {
   OK(drover_batch_step(w.batch, actions));
   OK(drover_rollout_record(w.rollout, actions, numbers, numbers));
   cr_assert_eq(drover_rollout_record(w.rollout, actions, numbers, numbers), DROVER_ERROR_STATE);
-  cr_assert(strstr(drover_last_error(), "all 2 steps") && strstr(drover_last_error(), "drover_rollout_finish"), "%s", drover_last_error());
+  cr_assert(strstr(drover_last_error(), "all 2 steps") && strstr(drover_last_error(), "drover_rollout_finish"), "%s",
+            drover_last_error());
   OK(drover_rollout_finish(w.rollout));
   cr_assert_eq(drover_rollout_finish(w.rollout), DROVER_ERROR_STATE);
   OK(drover_rollout_digest(w.rollout, &digest));
@@ -741,7 +757,9 @@ Test(rollout, two_rollouts_of_one_batch_take_turns) {
   world_close(&w);
 }
 
-/* ---- Digests --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Digests
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 /* A flipped bit anywhere in a buffer gives another digest. */
 static void flip(drover_rollout *rollout, const void *buffer, size_t bytes, uint64_t before, const char *what) {

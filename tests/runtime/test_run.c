@@ -1,5 +1,5 @@
-/* test_run.c: the scheduler by itself: whatever the workers, shards, chunks and costs, every row of every phase of every
- * step is run exactly once, in order within its shard. */
+/* test_run.c: the scheduler by itself: whatever the workers, shards, chunks and costs, every row of every phase of
+ * every step is run exactly once, in order within its shard. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <signal.h>
@@ -54,7 +54,8 @@ static drover_status rows(watch *w, int32_t phase, int32_t first, int32_t count,
   const int32_t begin = shard_begin(w, first), end = shard_end(w, first);
   wrong_if(w, count < 1 || first + count > end);
   wrong_if(w, w->multiple > 1 && (first - begin) % w->multiple != 0);
-  for (int32_t seen = w->largest_call; count > seen && !atomic_compare_exchange_weak(&w->largest_call, &seen, count);) continue;
+  for (int32_t seen = w->largest_call; count > seen && !atomic_compare_exchange_weak(&w->largest_call, &seen, count);)
+    continue;
   /* All of the shard has been through the phase before; nobody is in the one after. */
   for (int32_t r = begin; r < end; r++)
     wrong_if(w, w->done[r] < before || w->done[r] > before + 1 || !w->begun[r] || w->ended[r] ||
@@ -93,11 +94,13 @@ static drover_status begin(void *object, dr_worker *worker, int32_t first, int32
   (void)worker;
   watch *w = object;
   wrong_if(w, first != shard_begin(w, first) || first + count != shard_end(w, first));
-  for (int32_t r = first; r < first + count; r++) wrong_if(w, atomic_fetch_add(&w->begun[r], 1) != 0 || w->done[r] != 0);
+  for (int32_t r = first; r < first + count; r++)
+    wrong_if(w, atomic_fetch_add(&w->begun[r], 1) != 0 || w->done[r] != 0);
   return DROVER_OK;
 }
 
-static drover_status end_step(void *object, dr_worker *worker, int32_t chain, int32_t first, int32_t count, int64_t step) {
+static drover_status end_step(void *object, dr_worker *worker, int32_t chain, int32_t first, int32_t count,
+                              int64_t step) {
   (void)worker;
   watch *w = object;
   wrong_if(w, chain != first / w->shard || first != shard_begin(w, first) || first + count != shard_end(w, first));
@@ -105,7 +108,8 @@ static drover_status end_step(void *object, dr_worker *worker, int32_t chain, in
     wrong_if(w, w->done[r] != (step - w->first_step + 1) * w->num_phases);
     wrong_if(w, atomic_fetch_add(&w->steps_ended[r], 1) != step - w->first_step);
   }
-  const bool fails = w->fail_phase == w->num_phases && step == w->fail_step && w->fail_row >= first && w->fail_row < first + count;
+  const bool fails =
+      w->fail_phase == w->num_phases && step == w->fail_step && w->fail_row >= first && w->fail_row < first + count;
   return fails ? dr_fail(DROVER_ERROR_ENV, "the end of step %d fails", (int)step) : DROVER_OK;
 }
 
@@ -119,9 +123,7 @@ static drover_status end(void *object, dr_worker *worker, int32_t first, int32_t
   return DROVER_OK;
 }
 
-static void count_tick(void *object) {
-  atomic_fetch_add(&((watch *)object)->num_ticks, 1);
-}
+static void count_tick(void *object) { atomic_fetch_add(&((watch *)object)->num_ticks, 1); }
 
 /* A watch over num_rows rows in shards; free() it. */
 static watch *new_watch(int32_t num_rows, int32_t shard, int32_t num_phases) {
@@ -361,7 +363,8 @@ static void fail_somewhere(int32_t num_workers, int32_t fail_phase, bool alone) 
   int64_t steps_done = -1;
   const drover_status status = execute(&run, w, (setting){.num_steps = 5000, .alone = alone}, &steps_done);
   cr_assert_eq(status, DROVER_ERROR_ENV);
-  cr_assert_str_eq(drover_last_error(), fail_phase == MAX_PHASES ? "the end of step 6 fails" : "row 17 of step 6 fails");
+  cr_assert_str_eq(drover_last_error(),
+                   fail_phase == MAX_PHASES ? "the end of step 6 fails" : "row 17 of step 6 fails");
   int64_t least = INT64_MAX;
   for (int32_t r = 0; r < w->num_rows; r++) {
     cr_assert_eq(w->ended[r], 1, "row %d was ended %d times", r, w->ended[r]);

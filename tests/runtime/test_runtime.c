@@ -1,4 +1,5 @@
-/* test_runtime.c: the runtime handle: options, workers, pinning, signals, threads, statistics, trace, fork, closed handles. */
+/* test_runtime.c: the runtime handle: options, workers, pinning, signals, threads, statistics, trace, fork, closed
+ * handles. */
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <pthread.h>
@@ -22,7 +23,8 @@ static drover_worker_stats worker_of(drover_runtime *runtime, int32_t worker) {
   return stats;
 }
 
-/* ---- Options ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Options
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void refuse(drover_runtime_options o, drover_status status, const char *const words[]) {
   drover_runtime *runtime = (drover_runtime *)&o;
@@ -32,11 +34,11 @@ static void refuse(drover_runtime_options o, drover_status status, const char *c
   for (; *words; words++)
     cr_assert(strstr(drover_last_error(), *words), "'%s' does not say '%s'", drover_last_error(), *words);
 }
-#define REFUSE(field, value, status, ...)                                          \
-  do {                                                                             \
-    drover_runtime_options options;                                                \
-    OK(drover_runtime_options_init(&options, sizeof options));                     \
-    options.field = value;                                                         \
+#define REFUSE(field, value, status, ...)                                                 \
+  do {                                                                                    \
+    drover_runtime_options options;                                                       \
+    OK(drover_runtime_options_init(&options, sizeof options));                            \
+    options.field = value;                                                                \
     refuse(options, status, (const char *const[]){"runtime", #field, __VA_ARGS__, NULL}); \
   } while (0)
 
@@ -88,7 +90,8 @@ Test(runtime, oversubscription_is_refused_where_it_is_forbidden) {
   OK(drover_runtime_destroy(runtime));
 }
 
-/* ---- Workers ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Workers
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* A world whose envs sleep, so that all workers have time to come. */
 static void init_slow(world *w, int32_t num_workers) {
@@ -143,7 +146,8 @@ Test(runtime, the_process_has_workers_plus_the_threads_it_came_with_and_no_more)
     OK(drover_batch_recv(w.batch, 16, -1, ids, &got));
     cr_assert_eq(count_threads(), during, "the number of threads moved");
   }
-  cr_assert_eq(stats_of(w.runtime).max_threads, during, "max_threads is %d, there are %d", stats_of(w.runtime).max_threads, during);
+  cr_assert_eq(stats_of(w.runtime).max_threads, during, "max_threads is %d, there are %d",
+               stats_of(w.runtime).max_threads, during);
   world_close(&w);
 }
 
@@ -167,11 +171,11 @@ Test(runtime, many_runtimes_one_after_the_other_leave_no_threads_behind) {
 /* What envs see of the threads that step them. */
 typedef struct witness {
   pthread_t caller;
-  _Atomic int32_t num_elsewhere;     /* steps not on the caller's thread */
-  _Atomic int32_t num_open_signals;  /* of them, with a signal not blocked */
-  _Atomic int32_t num_blocked_here;  /* steps on the caller's thread with SIGINT blocked */
-  _Atomic int32_t num_wrong_masks;   /* steps on more than one CPU */
-  _Atomic uint64_t cpus;             /* bits of the CPUs that steps were pinned to */
+  _Atomic int32_t num_elsewhere;    /* steps not on the caller's thread */
+  _Atomic int32_t num_open_signals; /* of them, with a signal not blocked */
+  _Atomic int32_t num_blocked_here; /* steps on the caller's thread with SIGINT blocked */
+  _Atomic int32_t num_wrong_masks;  /* steps on more than one CPU */
+  _Atomic uint64_t cpus;            /* bits of the CPUs that steps were pinned to */
 } witness;
 
 static void watch_signals(void *user, int32_t env, uint64_t step) {
@@ -292,7 +296,8 @@ Test(runtime, a_guard_of_ones_own_is_around_every_step) {
   cr_assert_eq(log.num_outside_steps, 0);
 }
 
-/* ---- Statistics --------------------------------------------------------------------------------------------------------------- */
+/* ---- Statistics
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static double seconds(void) {
   struct timespec t;
@@ -442,7 +447,9 @@ Test(runtime, counters_are_not_reset_while_sent_envs_are_stepped, .timeout = 10)
   world_close(&w);
 }
 
-/* ---- Trace -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Trace
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void check_trace(int32_t trace_events) {
   char path[] = "/tmp/drover-trace-XXXXXX";
@@ -506,7 +513,9 @@ static void check_trace(int32_t trace_events) {
 Test(runtime, the_trace_is_json_with_every_row_of_every_phase) { check_trace(100000); }
 Test(runtime, a_trace_that_overflows_keeps_the_latest_events) { check_trace(10); }
 
-/* ---- Fork --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Fork
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 static int32_t num_unforked; /* calls that did not say FORKED */
 
@@ -618,7 +627,8 @@ Test(runtime, after_fork_the_child_can_make_a_runtime_of_its_own) {
   world_close(&w);
 }
 
-/* ---- Handles ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Handles
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 Test(runtime, a_call_on_a_closed_handle_says_closed) {
   world w, closed;
@@ -706,7 +716,8 @@ Test(runtime, two_thousand_closed_handles_are_no_leak_of_memory_and_the_latest_a
   }
 }
 
-/* ---- Calls from inside a task ---------------------------------------------------------------------------------------------------- */
+/* ---- Calls from inside a task
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct inside {
   drover_batch *other;
@@ -746,7 +757,9 @@ Test(runtime, a_call_from_inside_an_env_is_refused, .timeout = 10) {
   }
 }
 
-/* ---- Statuses ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Statuses
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 Test(runtime, statuses_have_names_and_meanings) {
   cr_assert_str_eq(drover_status_name(DROVER_OK), "DROVER_OK");

@@ -179,7 +179,7 @@ static void run_callers(const char *name, caller *callers, void *(*const *functi
 /* Rows of one chain are claimed one by one by all workers, phase after phase: the claim word and the countdown. */
 static void a_chain_is_shared(void) {
   drover_runtime *runtime = make_runtime(4, 0);
-  drover_batch *batch = make_batch(runtime, 8, 8, 1, "300");
+  drover_batch *batch = make_batch(runtime, 16, 16, 1, "6000");
   drover_policy *policy;
   must(toy_policy_create(&policy, runtime, &toy_discrete, -1, 0), "policy");
   drover_rollout *rollout = make_rollout(batch, policy, 50);

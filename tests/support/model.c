@@ -28,7 +28,8 @@ void model_begin_episode(model *m) {
   m->running_return = 0;
   m->running_length = 0;
   m->finished = false;
-  m->broken = m->config.type.reset(m->shared, m->state, &rows) != 0 || !finite_all(m->observation, m->spec.observation_size);
+  m->broken =
+      m->config.type.reset(m->shared, m->state, &rows) != 0 || !finite_all(m->observation, m->spec.observation_size);
   if (!m->broken) return;
   memset(m->observation, 0, sizeof m->observation);
   fault(m, DROVER_FAULT_RESET);
@@ -41,8 +42,8 @@ void model_reset(model *m, uint64_t seed) {
   model_begin_episode(m);
 }
 
-void model_open(model *m, const toy_config *config, drover_autoreset autoreset, int32_t max_episode_steps, uint64_t seed,
-                int32_t env) {
+void model_open(model *m, const toy_config *config, drover_autoreset autoreset, int32_t max_episode_steps,
+                uint64_t seed, int32_t env) {
   memset(m, 0, sizeof *m);
   memcpy(&m->config, config, sizeof *config);
   m->config.sleep_us = m->config.work = 0;
@@ -225,9 +226,9 @@ static void allocate(model_rollout *r) {
 }
 
 void model_rollout_free(model_rollout *r) {
-  void *const all[] = {r->observations, r->actions,   r->logprobs, r->values,     r->rewards,
-                       r->infos,        r->terminated, r->truncated, r->valid,    r->advantages,
-                       r->returns,      r->episodes,  r->final_observations,      r->final_values, r->faults};
+  void *const all[] = {r->observations, r->actions,    r->logprobs,           r->values,       r->rewards,
+                       r->infos,        r->terminated, r->truncated,          r->valid,        r->advantages,
+                       r->returns,      r->episodes,   r->final_observations, r->final_values, r->faults};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -272,14 +273,15 @@ void model_rollout_make(model_rollout *r, const toy_config *config, const drover
 
 static char sentence[256];
 
-static const char *differs(const char *name, const void *want, const void *got, size_t rows, size_t row_bytes, int32_t n) {
+static const char *differs(const char *name, const void *want, const void *got, size_t rows, size_t row_bytes,
+                           int32_t n) {
   for (size_t i = 0; i < rows; i++) {
     if (memcmp((const char *)want + i * row_bytes, (const char *)got + i * row_bytes, row_bytes) == 0) continue;
     float a, b;
     memcpy(&a, (const char *)want + i * row_bytes, row_bytes < 4 ? row_bytes : 4);
     memcpy(&b, (const char *)got + i * row_bytes, row_bytes < 4 ? row_bytes : 4);
-    snprintf(sentence, sizeof sentence, "%s of step %zu, env %zu: the model has %g, the rollout %g", name, i / (size_t)n,
-             i % (size_t)n, (double)a, (double)b);
+    snprintf(sentence, sizeof sentence, "%s of step %zu, env %zu: the model has %g, the rollout %g", name,
+             i / (size_t)n, i % (size_t)n, (double)a, (double)b);
     return sentence;
   }
   return NULL;
@@ -288,8 +290,8 @@ static const char *differs(const char *name, const void *want, const void *got, 
 static const char *differs_much(const char *name, const double *want, const float *got, size_t rows, int32_t n) {
   for (size_t i = 0; i < rows; i++)
     if (!(fabs(want[i] - (double)got[i]) <= 1e-4 * (1 + fabs(want[i])))) {
-      snprintf(sentence, sizeof sentence, "%s of step %zu, env %zu: the model has %g, the rollout %g", name, i / (size_t)n,
-               i % (size_t)n, want[i], (double)got[i]);
+      snprintf(sentence, sizeof sentence, "%s of step %zu, env %zu: the model has %g, the rollout %g", name,
+               i / (size_t)n, i % (size_t)n, want[i], (double)got[i]);
       return sentence;
     }
   return NULL;
@@ -297,24 +299,26 @@ static const char *differs_much(const char *name, const double *want, const floa
 
 static const char *lists_differ(const model_rollout *r, const drover_rollout_view *v) {
   if (r->num_episodes != v->num_episodes || r->num_faults != v->num_faults) {
-    snprintf(sentence, sizeof sentence, "the model has %d episodes and %d faults, the rollout %d and %d", (int)r->num_episodes,
-             (int)r->num_faults, (int)v->num_episodes, (int)v->num_faults);
+    snprintf(sentence, sizeof sentence, "the model has %d episodes and %d faults, the rollout %d and %d",
+             (int)r->num_episodes, (int)r->num_faults, (int)v->num_episodes, (int)v->num_faults);
     return sentence;
   }
   for (int64_t i = 0; i < r->num_episodes; i++) {
     const drover_episode *a = &r->episodes[i], *b = &v->episodes[i];
     if (a->step == b->step && a->env == b->env && a->length == b->length && a->terminated == b->terminated &&
-        a->truncated == b->truncated && a->faulted == b->faulted && memcmp(&a->episode_return, &b->episode_return, 8) == 0)
+        a->truncated == b->truncated && a->faulted == b->faulted &&
+        memcmp(&a->episode_return, &b->episode_return, 8) == 0)
       continue;
-    snprintf(sentence, sizeof sentence, "episode %d: the model has step %d, env %d, length %d, return %g; the rollout %d, %d, %d, %g",
-             (int)i, a->step, a->env, a->length, a->episode_return, b->step, b->env, b->length, b->episode_return);
+    snprintf(sentence, sizeof sentence,
+             "episode %d: the model has step %d, env %d, length %d, return %g; the rollout %d, %d, %d, %g", (int)i,
+             a->step, a->env, a->length, a->episode_return, b->step, b->env, b->length, b->episode_return);
     return sentence;
   }
   for (int64_t i = 0; i < r->num_faults; i++) {
     const drover_fault *a = &r->faults[i], *b = &v->faults[i];
     if (a->step == b->step && a->env == b->env && a->reason == b->reason) continue;
-    snprintf(sentence, sizeof sentence, "fault %d: the model has step %d, env %d, reason %d; the rollout %d, %d, %d", (int)i,
-             a->step, a->env, a->reason, b->step, b->env, b->reason);
+    snprintf(sentence, sizeof sentence, "fault %d: the model has step %d, env %d, reason %d; the rollout %d, %d, %d",
+             (int)i, a->step, a->env, a->reason, b->step, b->env, b->reason);
     return sentence;
   }
   return NULL;
@@ -334,7 +338,8 @@ const char *model_rollout_differs(const model_rollout *r, const drover_rollout_v
   if (!wrong && r->num_infos) wrong = differs("infos", r->infos, v->infos, rows, (size_t)r->num_infos * 4, n);
   if (!wrong) wrong = lists_differ(r, v);
   if (!wrong && r->num_episodes)
-    wrong = differs("final observations", r->final_observations, v->final_observations, (size_t)r->num_episodes, width * 4, n);
+    wrong = differs("final observations", r->final_observations, v->final_observations, (size_t)r->num_episodes,
+                    width * 4, n);
   if (wrong || !v->values) return wrong;
   wrong = differs("values", r->values, v->values, rows + (size_t)n, 4, n);
   if (!wrong && r->num_episodes)

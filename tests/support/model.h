@@ -36,8 +36,8 @@ typedef struct model {
 } model;
 
 /* Env `env` of a batch of this config, reset with seed. max_episode_steps as in drover_batch_options. */
-void model_open(model *m, const toy_config *config, drover_autoreset autoreset, int32_t max_episode_steps, uint64_t seed,
-                int32_t env);
+void model_open(model *m, const toy_config *config, drover_autoreset autoreset, int32_t max_episode_steps,
+                uint64_t seed, int32_t env);
 void model_close(model *m);
 
 void model_reset(model *m, uint64_t seed); /* as drover_batch_reset */

@@ -46,7 +46,8 @@ static bool has_trouble(const toy_config *c, toy_trouble_kind kind, int32_t env,
 
 /* ---- Open, close, create, destroy ---------------------------------------------------------------------------- */
 
-static int toy_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, size_t message_size) {
+static int toy_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message,
+                    size_t message_size) {
   toy_config *c = opening;
   atomic_fetch_add(&c->num_opens, 1);
   if (c->fails_to_open) {
@@ -165,7 +166,8 @@ static void spend(toy_config *c, int32_t env, uint64_t step) {
 
 static void move(const toy_config *c, toy_state *s, double push, double draw) {
   if (c->long_double)
-    s->x = (double)((long double)s->x * 0.9L + (long double)push / 7.0L + (long double)draw * (long double)s->gain / 3.0L);
+    s->x =
+        (double)((long double)s->x * 0.9L + (long double)push / 7.0L + (long double)draw * (long double)s->gain / 3.0L);
   else
     s->x = s->x * 0.9 + push / 7 + (double)s->gain * draw / 3;
   s->x += (double)s->bias;

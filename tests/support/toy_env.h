@@ -1,5 +1,5 @@
-/* toy_env.h: an env type for tests of the runtime. A toy_config says how long episodes are, what a step costs, and where
- * which env goes wrong; it holds the env table too, so that a test may change single functions of it.
+/* toy_env.h: an env type for tests of the runtime. A toy_config says how long episodes are, what a step costs, and
+ * where which env goes wrong; it holds the env table too, so that a test may change single functions of it.
  *
  * Dynamics: a double x that decays, is pushed by the action and by the env's random stream, and a float that lives
  * among the denormals (so that a wrong floating-point mode shows). Everything is a function of what env.h says it may

@@ -59,7 +59,8 @@ static void release(void *self, const void *version) {
 }
 
 static void enter(toy_policy *p, toy_context *context, const void *version) {
-  if (atomic_exchange(&context->busy, 1) != 0 || version != p || p->num_versions < 1) atomic_fetch_add(&p->num_overlaps, 1);
+  if (atomic_exchange(&context->busy, 1) != 0 || version != p || p->num_versions < 1)
+    atomic_fetch_add(&p->num_overlaps, 1);
 }
 
 static int act(void *self, const void *version, void *context, const drover_policy_rows *rows) {
@@ -73,8 +74,9 @@ static int act(void *self, const void *version, void *context, const drover_poli
     failed = env == p->fails_at_env && rows->counters[i] == p->fails_at_step;
     if (failed) break;
     const float *observation = rows->observations + (size_t)i * width;
-    const float logprob = toy_policy_act_one(p, rows->seed, env, rows->counters[i], observation, rows->deterministic != 0,
-                                             (unsigned char *)rows->actions + (size_t)i * action_bytes);
+    const float logprob =
+        toy_policy_act_one(p, rows->seed, env, rows->counters[i], observation, rows->deterministic != 0,
+                           (unsigned char *)rows->actions + (size_t)i * action_bytes);
     if (rows->logprobs) rows->logprobs[i] = logprob;
     if (rows->values) rows->values[i] = toy_policy_value_one(p, observation);
     if (p->work > 0) toy_work(p->work);
@@ -83,7 +85,8 @@ static int act(void *self, const void *version, void *context, const drover_poli
   return failed;
 }
 
-static int value(void *self, const void *version, void *context, int32_t count, const float *observations, float *values) {
+static int value(void *self, const void *version, void *context, int32_t count, const float *observations,
+                 float *values) {
   toy_policy *p = self;
   enter(p, context, version);
   atomic_fetch_add(&p->num_values, count);

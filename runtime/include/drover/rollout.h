@@ -71,6 +71,7 @@ typedef struct drover_rollout_view {
   int32_t observation_size;
   int32_t action_size;
   int32_t num_infos;
+  int32_t shard; /* envs a shard in this rollout; informative, as the contents do not depend on it */
   drover_action_kind action_kind;
   float *observations; /* [(T+1) x N x observation_size]; row T is what follows the last action */
   void *actions;       /* [T x N x action_size] int32 or float32 raw samples */

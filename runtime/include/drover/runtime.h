@@ -19,7 +19,8 @@ typedef struct drover_task_guard {
 
 typedef struct drover_runtime_options {
   size_t size;          /* set by init */
-  int32_t num_workers;  /* threads that may run at once, the caller's among them; 0 = the usable cores */
+  int32_t num_workers;  /* threads that may run at once, the caller's among them; 0 = the environment variable
+                           DROVER_WORKERS if it is set, else the usable cores */
   const char *cpus;     /* pin workers to these CPUs in turn, "0-7,16"; NULL = leave the threads' masks alone */
   int32_t numa_node;    /* keep the workers on this NUMA node; -1 = anywhere */
   int32_t trace_events; /* events kept a worker for drover_runtime_save_trace; 0 = no trace */
