@@ -11,10 +11,13 @@ endforeach()
 
 # Two export sets: a user of the shared library needs none of the packages that the static one names.
 install(TARGETS drover EXPORT drover-shared)
-install(TARGETS drover_static EXPORT drover-static)
 install(EXPORT drover-shared NAMESPACE drover:: FILE drover-shared-targets.cmake DESTINATION ${package_dir})
-install(EXPORT drover-static NAMESPACE drover:: FILE drover-static-targets.cmake DESTINATION ${package_dir})
-install(FILES $<TARGET_FILE:DNNL::dnnl> DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME libdrover_dnnl.a)
+get_target_property(onednn_type DNNL::dnnl TYPE)
+if(NOT onednn_type STREQUAL "SHARED_LIBRARY") # a shared one, given by -DDNNL_DIR, has no archive to go beside ours
+  install(TARGETS drover_static EXPORT drover-static)
+  install(EXPORT drover-static NAMESPACE drover:: FILE drover-static-targets.cmake DESTINATION ${package_dir})
+  install(FILES $<TARGET_FILE:DNNL::dnnl> DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME libdrover_dnnl.a)
+endif()
 if(TARGET drover_command)
   install(TARGETS drover_command)
 endif()

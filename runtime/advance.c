@@ -140,11 +140,12 @@ static drover_status mark_faults(drover_batch *batch, const dr_rows *rows, int32
   return status;
 }
 
-/* Add up returns and lengths, apply the time limit. True if an episode ended. Loops that vectorise. */
-static bool add_up(drover_batch *batch, const dr_rows *rows, int32_t first, int32_t count) {
+/* Add up returns and lengths, apply the time limit. True if an episode ended. plain: every row is a transition. Each
+ * loop does one thing to one type, so that it vectorises. */
+static bool add_up(drover_batch *batch, const dr_rows *rows, int32_t first, int32_t count, bool plain) {
   const float *restrict rewards = rows->rewards + first;
   const uint8_t *restrict valid = rows->valid + first;
-  uint8_t *restrict terminated = rows->terminated + first;
+  const uint8_t *restrict terminated = rows->terminated + first;
   uint8_t *restrict truncated = rows->truncated + first;
   double *restrict returns = batch->running_returns + first;
   int32_t *restrict lengths = batch->running_lengths + first;
@@ -152,14 +153,21 @@ static bool add_up(drover_batch *batch, const dr_rows *rows, int32_t first, int3
   const int32_t limit = batch->options.max_episode_steps > 0 ? batch->options.max_episode_steps : INT32_MAX;
   for (int32_t i = 0; i < count; i++) returns[i] += (double)rewards[i];
   for (int32_t i = 0; i < count; i++) lifetimes[i]++;
-  for (int32_t i = 0; i < count; i++) lengths[i] += valid[i];
-  uint32_t over = 0;
-  for (int32_t i = 0; i < count; i++) over |= (uint32_t)(lengths[i] >= limit);
-  if (over)
+  int32_t longest = 0;
+  if (plain) {
+    for (int32_t i = 0; i < count; i++) {
+      lengths[i]++;
+      longest = lengths[i] > longest ? lengths[i] : longest;
+    }
+  } else {
+    for (int32_t i = 0; i < count; i++) {
+      lengths[i] += valid[i];
+      longest = lengths[i] > longest ? lengths[i] : longest;
+    }
+  }
+  if (longest >= limit)
     for (int32_t i = 0; i < count; i++) truncated[i] |= (uint8_t)(valid[i] && lengths[i] >= limit);
-  uint8_t done = 0;
-  for (int32_t i = 0; i < count; i++) done |= (uint8_t)(terminated[i] | truncated[i]);
-  return done != 0;
+  return dr_any_byte(terminated, (size_t)count) || dr_any_byte(truncated, (size_t)count);
 }
 
 /* Envs that cannot be stepped: broken ones and, in next-step mode, finished ones begin an episode instead. */
@@ -204,18 +212,19 @@ drover_status dr_batch_advance(drover_batch *batch, dr_worker *worker, const dr_
     memset(rows->infos + (size_t)first * (size_t)batch->spec.num_infos, 0, n * (size_t)batch->spec.num_infos * 4);
 
   drover_status status = DROVER_OK;
-  if (!memchr(batch->special + first, DR_SPECIAL_BROKEN, n) && !memchr(batch->special + first, DR_SPECIAL_FINISHED, n))
+  const bool steppable = !dr_any_byte(batch->special + first, n);
+  if (steppable)
     call_env(batch, rows, first, count, failed);
   else
     status = advance_around_special(batch, rows, first, count, failed);
 
-  const bool sound = !memchr(failed, 1, n) && dr_all_finite(rows->observations + (size_t)first * width, n * width) &&
+  const bool sound = !dr_any_byte(failed, n) && dr_all_finite(rows->observations + (size_t)first * width, n * width) &&
                      dr_all_finite(rows->rewards + first, n);
   if (!sound) {
     const drover_status marked = mark_faults(batch, rows, first, count, failed);
     if (marked != DROVER_OK) status = marked;
   }
-  if (!add_up(batch, rows, first, count)) return status;
+  if (!add_up(batch, rows, first, count, steppable && sound)) return status;
   for (int32_t i = 0; i < count; i++) {
     const int32_t e = first + i;
     if (!(rows->terminated[e] | rows->truncated[e])) continue;

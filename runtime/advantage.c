@@ -32,7 +32,7 @@ static drover_status bootstrap(drover_rollout *r) {
   const dr_program program = {.phases = &phase, .num_phases = 1, .uncancellable = true};
   dr_run run;
   const int32_t num_workers = r->batch->runtime->num_workers;
-  const int32_t shard = dr_auto_shard((int32_t)r->num_bootstrap, num_workers, DR_BLOCK_ROWS);
+  const int32_t shard = dr_auto_shard((int32_t)r->num_bootstrap, num_workers, DR_BLOCK_ROWS, DR_BLOCK_ROWS);
   drover_status status = dr_run_init(&run, r->batch->runtime, (int32_t)((r->num_bootstrap + shard - 1) / shard));
   if (status != DROVER_OK) return status;
   dr_run_set_shards(&run, (int32_t)r->num_bootstrap, shard);

@@ -99,9 +99,8 @@ void dr_batch_leave(drover_batch *batch);
  */
 bool dr_batch_better_alone(const drover_batch *batch, double row_ns);
 
-/* An automatic shard: at least 4 shards a worker where N allows, a multiple of `multiple` rows, at most
- * DR_BLOCK_ROWS. */
-int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple);
+/* An automatic shard: at least 4 shards a worker where N allows, a multiple of `multiple` rows, at most `most`. */
+int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, int32_t most);
 
 /* exchange.c */
 bool dr_exchange_in_flight(const drover_batch *batch);
@@ -111,6 +110,18 @@ static inline bool dr_is_finite(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   return (bits & 0x7F800000u) != 0x7F800000u;
+}
+
+/* True if any of count bytes is not zero; eight at a time. */
+static inline bool dr_any_byte(const uint8_t *bytes, size_t count) {
+  uint64_t any = 0, word;
+  size_t i = 0;
+  for (; i + sizeof word <= count; i += sizeof word) {
+    memcpy(&word, bytes + i, sizeof word);
+    any |= word;
+  }
+  for (; i < count; i++) any |= bytes[i];
+  return any != 0;
 }
 
 /* True if all count numbers are finite. A loop that vectorises. */

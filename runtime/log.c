@@ -61,9 +61,10 @@ static drover_status log_episode(dr_log *log, const drover_batch *batch, drover_
 
 drover_status dr_log_step(dr_log *log, const drover_batch *batch, const uint8_t *terminated, const uint8_t *truncated,
                           int32_t first, int32_t count, int32_t step) {
-  uint8_t any = 0;
-  for (int32_t e = first; e < first + count; e++) any |= (uint8_t)(terminated[e] | truncated[e] | batch->faults[e]);
-  if (!any) return DROVER_OK;
+  const size_t n = (size_t)count;
+  if (!dr_any_byte(terminated + first, n) && !dr_any_byte(truncated + first, n) &&
+      !dr_any_byte(batch->faults + first, n))
+    return DROVER_OK;
   drover_status status = DROVER_OK;
   for (int32_t e = first; e < first + count && status == DROVER_OK; e++) {
     const uint8_t fault = batch->faults[e];

@@ -393,7 +393,7 @@ static int32_t choose_shard(const drover_batch *batch, const drover_policy *poli
   if (batch->options.shard > 0) return batch->shard;
   const int32_t lanes = batch->spec.lanes > 1 ? batch->spec.lanes : 1, tile = dr_policy_row_multiple(policy);
   const int32_t num_envs = batch->num_envs, num_workers = batch->runtime->num_workers;
-  const int32_t whole = dr_auto_shard(num_envs, num_workers, tile > lanes ? tile : lanes);
+  const int32_t whole = dr_auto_shard(num_envs, num_workers, tile > lanes ? tile : lanes, DR_BLOCK_ROWS);
   if (num_workers == 1 || (num_envs + whole - 1) / whole >= num_workers) return whole;
   const int32_t share = (num_envs + num_workers - 1) / num_workers, smallest_tile = 4;
   const int32_t rows = (share + smallest_tile - 1) / smallest_tile * smallest_tile;

@@ -15,9 +15,10 @@ static const double CLAIM_NS = 1000.0;
 static const double INFER_CLAIM_NS = 20000.0;
 /* A phase worth less than this is not worth helping with: moving its lines to another core costs as much. */
 static const double HELP_NS = 2000.0;
-/* Chains are put aside after a sixteenth of the run, but not more often than this. */
+/* Chains are put aside after a small part of the run, so that the last ones end within that of each other; but not more
+ * often than what another chain's memory takes to come into the cache. */
 static const double QUANTUM_NS = 20000.0;
-static const int64_t QUANTA_A_RUN = 16;
+static const int64_t QUANTA_A_RUN = 64;
 
 static double to_ticks(double ns) { return ns / dr_clock_ns_per_tick; }
 

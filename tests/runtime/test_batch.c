@@ -1,6 +1,5 @@
 /* test_batch.c: what a batch of envs does when the caller steps it. */
 #include <criterion/criterion.h>
-#include <limits.h>
 #include <pthread.h>
 
 #include "tests/support/model.h"
@@ -24,254 +23,13 @@ static void close_batch(world *w) {
   OK(drover_runtime_destroy(w->runtime));
 }
 
-static drover_batch_view view_of(drover_batch *batch) {
-  drover_batch_view view = {.size = sizeof view};
-  OK(drover_batch_get_view(batch, &view));
-  return view;
-}
-
 static void step_all(world *w, int32_t action) {
   int32_t actions[N];
   for (int32_t e = 0; e < N; e++) actions[e] = action;
   OK(drover_batch_step(w->batch, actions));
 }
 
-/* ---- Options and specs ------------------------------------------------------------------------------------------ */
-
-/* Creating with these options fails with this status, and the message holds all the words. */
-static void refuse(world *w, drover_status status, const char *const words[]) {
-  drover_batch *batch = (drover_batch *)w;
-  const drover_status got = toy_batch_create(&batch, w->runtime, &w->config, &w->batch_options);
-  cr_assert_eq(got, status, "got %s: %s", drover_status_name(got), drover_last_error());
-  cr_assert_null(batch, "a failed create must leave NULL");
-  for (; *words; words++)
-    cr_assert(strstr(drover_last_error(), *words), "the message '%s' does not say '%s'", drover_last_error(), *words);
-  cr_assert_eq(w->config.num_opens, w->config.num_closes + w->config.fails_to_open, "opened %d times, closed %d times",
-               (int)w->config.num_opens, (int)w->config.num_closes);
-  cr_assert_eq(w->config.num_creates, w->config.num_destroys);
-}
-#define REFUSE(w, status, ...) refuse(w, status, (const char *const[]){__VA_ARGS__, NULL})
-
-static void init_refusal(world *w) {
-  init_batch(w);
-  if (!w->runtime) OK(drover_runtime_create(&w->runtime, &w->runtime_options));
-}
-
-#define REFUSE_OPTION(field, value, ...)                          \
-  do {                                                            \
-    world spoiled;                                                \
-    init_refusal(&spoiled);                                       \
-    spoiled.batch_options.field = value;                          \
-    REFUSE(&spoiled, DROVER_ERROR_ARGUMENT, #field, __VA_ARGS__); \
-    OK(drover_runtime_destroy(spoiled.runtime));                  \
-  } while (0)
-
-Test(batch, options_out_of_range_are_refused_by_name_range_and_value) {
-  REFUSE_OPTION(num_envs, 0, "1..16777216", "got 0");
-  REFUSE_OPTION(num_envs, -5, "1..16777216", "got -5");
-  REFUSE_OPTION(num_envs, 16777217, "1..16777216", "got 16777217");
-  REFUSE_OPTION(shard, -1, "got -1");
-  REFUSE_OPTION(shard, 16777217, "got 16777217");
-  REFUSE_OPTION(chunk, -3, "got -3");
-  REFUSE_OPTION(chunk, INT32_MAX, "got 2147483647");
-  REFUSE_OPTION(autoreset, (drover_autoreset)3, "got 3");
-  REFUSE_OPTION(max_episode_steps, -2, "got -2");
-  REFUSE_OPTION(fault_limit, -2, "got -2");
-  REFUSE_OPTION(args.count, 1, "args");
-  REFUSE_OPTION(args.count, -1, "args");
-}
-
-Test(batch, options_that_were_not_initialised_are_refused) {
-  world w;
-  init_refusal(&w);
-  w.batch_options.size = 0;
-  REFUSE(&w, DROVER_ERROR_ARGUMENT, "drover_batch_options_init");
-  drover_batch *batch;
-  cr_assert_eq(drover_batch_create(&batch, w.runtime, &w.config.type, NULL), DROVER_ERROR_ARGUMENT);
-  cr_assert_eq(drover_batch_create(NULL, w.runtime, &w.config.type, &w.batch_options), DROVER_ERROR_ARGUMENT);
-  cr_assert_eq(drover_batch_create(&batch, NULL, &w.config.type, &w.batch_options), DROVER_ERROR_ARGUMENT);
-  w.batch_options.size = sizeof w.batch_options;
-  cr_assert_eq(drover_batch_create(&batch, w.runtime, NULL, &w.batch_options), DROVER_ERROR_ARGUMENT);
-  drover_batch_options o;
-  cr_assert_eq(drover_batch_options_init(&o, 7), DROVER_ERROR_ARGUMENT);
-  cr_assert_eq(drover_batch_options_init(NULL, sizeof o), DROVER_ERROR_ARGUMENT);
-  OK(drover_runtime_destroy(w.runtime));
-}
-
-#define REFUSE_TABLE(field, value, ...)                      \
-  do {                                                       \
-    world spoiled;                                           \
-    init_refusal(&spoiled);                                  \
-    spoiled.config.type.field = value;                       \
-    REFUSE(&spoiled, DROVER_ERROR_ENV, #field, __VA_ARGS__); \
-    OK(drover_runtime_destroy(spoiled.runtime));             \
-  } while (0)
-
-Test(batch, a_table_that_does_not_fit_is_refused) {
-  world w;
-  init_refusal(&w);
-  w.config.type.abi_version = 7;
-  REFUSE(&w, DROVER_ERROR_ENV, "ABI version 7", "rebuild");
-  w.config.type.abi_version = DROVER_ENV_ABI_VERSION;
-  w.config.type.size = 8;
-  REFUSE(&w, DROVER_ERROR_ENV, "8 bytes", "rebuild");
-  OK(drover_runtime_destroy(w.runtime));
-  REFUSE_TABLE(reset, NULL, "Toy-v0");
-  REFUSE_TABLE(step, NULL, "Toy-v0");
-  REFUSE_TABLE(open, NULL, "Toy-v0");
-  REFUSE_TABLE(name, NULL, "name");
-  REFUSE_TABLE(name, "no spaces please", "no spaces please");
-  REFUSE_TABLE(name, "", "name");
-  REFUSE_TABLE(name, "a-name-that-is-longer-than-the-sixty-three-characters-that-env.h-allows-a-type", "63");
-  REFUSE_TABLE(save, NULL, "save");
-  REFUSE_TABLE(load, NULL, "load");
-  REFUSE_TABLE(set_param, NULL, "set_param");
-}
-
-/* A spec that `open` fills wrongly: the toy's own, then one field is changed. */
-static void (*spoil)(drover_env_spec *spec);
-static int (*toy_open)(const drover_env_args *, drover_env_spec *, void **, char *, size_t);
-static int spoiled_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, size_t size) {
-  const int status = toy_open(args, spec, shared, message, size);
-  spoil(spec);
-  return status;
-}
-
-static int64_t spoiled_value;
-
-#define REFUSE_SPEC(continuous, field, value, ...)             \
-  do {                                                         \
-    world spoiled;                                             \
-    init_refusal(&spoiled);                                    \
-    if (continuous) toy_init_continuous(&spoiled.config);      \
-    toy_open = spoiled.config.type.open;                       \
-    spoiled.config.type.open = spoiled_open;                   \
-    spoil = spoil_##field;                                     \
-    spoiled_value = value;                                     \
-    REFUSE(&spoiled, DROVER_ERROR_ENV, "Toy-v0", __VA_ARGS__); \
-    OK(drover_runtime_destroy(spoiled.runtime));               \
-  } while (0)
-
-#define SPOIL(field) \
-  static void spoil_##field(drover_env_spec *spec) { spec->field = (__typeof__(spec->field))spoiled_value; }
-SPOIL(observation_size)
-SPOIL(action_kind)
-SPOIL(action_size)
-SPOIL(num_actions)
-SPOIL(max_episode_steps)
-SPOIL(state_size)
-SPOIL(state_align)
-SPOIL(lanes)
-SPOIL(num_infos)
-SPOIL(num_params)
-static void spoil_action_low(drover_env_spec *spec) {
-  static float low[2];
-  low[0] = (float)spoiled_value;
-  spec->action_low = spoiled_value ? low : NULL;
-}
-static void spoil_action_high(drover_env_spec *spec) {
-  static const float high[2] = {NAN, 3};
-  spec->action_high = spoiled_value ? high : NULL;
-}
-static void spoil_info_names(drover_env_spec *spec) {
-  static const char *const names[2] = {"draw", NULL};
-  spec->info_names = spoiled_value ? names : NULL;
-}
-static void spoil_param_names(drover_env_spec *spec) {
-  static const char *const names[2] = {NULL, "bias"};
-  spec->param_names = spoiled_value ? names : NULL;
-}
-
-Test(batch, a_spec_out_of_range_is_refused_by_field_and_value) {
-  REFUSE_SPEC(false, observation_size, 0, "observation_size", "1..1048576", "got 0");
-  REFUSE_SPEC(false, observation_size, 1048577, "observation_size", "1..1048576", "got 1048577");
-  REFUSE_SPEC(false, action_kind, 2, "action_kind", "got 2");
-  REFUSE_SPEC(true, action_size, 0, "action_size", "1..65536", "got 0");
-  REFUSE_SPEC(true, action_size, 65537, "action_size", "1..65536", "got 65537");
-  REFUSE_SPEC(false, action_size, 2, "action_size", "got 2");
-  REFUSE_SPEC(false, num_actions, 0, "num_actions", "got 0");
-  REFUSE_SPEC(false, max_episode_steps, -1, "max_episode_steps", "got -1");
-  REFUSE_SPEC(false, state_size, (int64_t)1 << 40, "state_size", "GiB");
-  REFUSE_SPEC(false, state_align, 3, "state_align", "got 3");
-  REFUSE_SPEC(false, state_align, 128, "state_align", "got 128");
-  REFUSE_SPEC(false, lanes, -1, "lanes", "got -1");
-  REFUSE_SPEC(false, lanes, INT32_MAX, "lanes", "got 2147483647");
-  REFUSE_SPEC(false, num_infos, -1, "num_infos", "got -1");
-  REFUSE_SPEC(false, num_params, -1, "num_params", "got -1");
-  REFUSE_SPEC(false, info_names, 0, "info_names");
-  REFUSE_SPEC(false, info_names, 1, "info_names");
-  REFUSE_SPEC(false, param_names, 0, "param_names");
-  REFUSE_SPEC(false, param_names, 1, "param_names");
-  REFUSE_SPEC(true, action_low, 0, "action_low");
-  REFUSE_SPEC(true, action_low, 2, "action 0", "bounds 2..1");
-  REFUSE_SPEC(true, action_high, 0, "action_high");
-  REFUSE_SPEC(true, action_high, 1, "action 0", "nan");
-}
-
-/* ---- Arguments of the env type ------------------------------------------------------------------------------------
- */
-
-static void refuse_args(int32_t count, const drover_env_arg *items, const char *word, const char *second) {
-  world w;
-  init_refusal(&w);
-  w.batch_options.args = (drover_env_args){.count = count, .items = items};
-  REFUSE(&w, DROVER_ERROR_ARGUMENT, "Toy-v0", word, second);
-  OK(drover_runtime_destroy(w.runtime));
-}
-
-Test(batch, unknown_arguments_are_refused_and_the_known_ones_named) {
-  refuse_args(1, &(drover_env_arg){"lenght", "5"}, "unknown argument 'lenght'", "length, x");
-}
-
-Test(batch, an_argument_given_twice_is_refused) {
-  const drover_env_arg twice[] = {{"length", "5"}, {"x", "1"}, {"length", "6"}};
-  refuse_args(3, twice, "'length'", "twice");
-}
-
-Test(batch, an_argument_without_key_or_value_is_refused) {
-  refuse_args(1, &(drover_env_arg){NULL, "5"}, "argument 0", "key");
-  refuse_args(1, &(drover_env_arg){"length", NULL}, "argument 0", "value");
-}
-
-Test(batch, an_argument_that_open_refuses_gives_its_sentence) {
-  world w;
-  init_refusal(&w);
-  const drover_env_arg bad = {"length", "many"};
-  w.batch_options.args = (drover_env_args){.count = 1, .items = &bad};
-  drover_batch *batch;
-  cr_assert_eq(toy_batch_create(&batch, w.runtime, &w.config, &w.batch_options), DROVER_ERROR_ENV);
-  cr_assert(strstr(drover_last_error(), "length must be a number in 0..1e+06, got 'many'"), "%s", drover_last_error());
-  OK(drover_runtime_destroy(w.runtime));
-}
-
-Test(batch, arguments_reach_open_and_are_copied) {
-  world w;
-  init_batch(&w);
-  w.config.terminate = w.config.truncate = 0;
-  char key[] = "length", value[] = "4";
-  drover_env_arg item = {key, value};
-  w.batch_options.args = (drover_env_args){.count = 1, .items = &item};
-  open_batch(&w);
-  memset(key, '?', 6);
-  memset(value, '?', 1);
-  item.key = NULL;
-  for (int32_t t = 0; t < 4; t++) step_all(&w, 1);
-  cr_assert_eq(view_of(w.batch).terminated[0], 1);
-  cr_assert_eq(view_of(w.batch).episode_lengths[0], 4);
-  close_batch(&w);
-}
-
-Test(batch, an_env_type_without_arguments_takes_none) {
-  world w;
-  init_refusal(&w);
-  w.config.type.arg_infos = NULL;
-  w.batch_options.args = (drover_env_args){.count = 1, .items = &(drover_env_arg){"length", "5"}};
-  REFUSE(&w, DROVER_ERROR_ARGUMENT, "takes none");
-  OK(drover_runtime_destroy(w.runtime));
-}
-
-/* ---- Against the model --------------------------------------------------------------------------------------------
- */
+/* ---- Against the model ---------------------------------------------------------------------------------------- */
 
 static void assert_row(const drover_batch_view *view, const model *m, int32_t t) {
   const int32_t e = m->env, width = m->spec.observation_size, infos = m->spec.num_infos;
@@ -303,7 +61,7 @@ static void compare_with_model(world *w) {
     uint8_t mask[N];
     for (int32_t e = 0; e < N; e++) actions[e] = (t + e) % 3;
     OK(drover_batch_step(w->batch, actions));
-    const drover_batch_view view = view_of(w->batch);
+    const drover_batch_view view = batch_view(w->batch);
     bool any = false;
     for (int32_t e = 0; e < N; e++) {
       model_step(&envs[e], &actions[e]);
@@ -352,15 +110,14 @@ Test(batch, one_env_is_a_batch) {
     const int32_t action = t % 3;
     OK(drover_batch_step(w.batch, &action));
     model_step(&m, &action);
-    const drover_batch_view view = view_of(w.batch);
+    const drover_batch_view view = batch_view(w.batch);
     assert_row(&view, &m, t);
   }
   model_close(&m);
   close_batch(&w);
 }
 
-/* ---- Time limits --------------------------------------------------------------------------------------------------
- */
+/* ---- Time limits ---------------------------------------------------------------------------------------------- */
 
 static void limit_of(int32_t type_limit, int32_t option, int32_t expected) {
   world w;
@@ -371,7 +128,7 @@ static void limit_of(int32_t type_limit, int32_t option, int32_t expected) {
   open_batch(&w);
   for (int32_t t = 1; t <= 40; t++) {
     step_all(&w, 0);
-    const drover_batch_view view = view_of(w.batch);
+    const drover_batch_view view = batch_view(w.batch);
     const bool over = expected > 0 && t % expected == 0;
     for (int32_t e = 0; e < N; e++) {
       cr_assert_eq(view.truncated[e], over, "limit %d: step %d", expected, t);
@@ -401,13 +158,12 @@ Test(batch, terminating_at_the_time_limit_sets_both_flags) {
   w.batch_options.max_episode_steps = 6;
   open_batch(&w);
   for (int32_t t = 0; t < 6; t++) step_all(&w, 0);
-  cr_assert_eq(view_of(w.batch).terminated[3], 1);
-  cr_assert_eq(view_of(w.batch).truncated[3], 1);
+  cr_assert_eq(batch_view(w.batch).terminated[3], 1);
+  cr_assert_eq(batch_view(w.batch).truncated[3], 1);
   close_batch(&w);
 }
 
-/* ---- Auto-reset by hand ---------------------------------------------------------------------------------------------
- */
+/* ---- Auto-reset by hand --------------------------------------------------------------------------------------- */
 
 /* Episodes of 3 steps: what the rows hold is known without a model. */
 static void open_thirds(world *w, drover_autoreset mode) {
@@ -422,7 +178,7 @@ Test(batch, same_step_reset_gives_the_next_episodes_observation_and_keeps_the_fi
   world w;
   open_thirds(&w, DROVER_AUTORESET_SAME_STEP);
   for (int32_t t = 0; t < 3; t++) step_all(&w, 0);
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   cr_assert_eq(view.terminated[0], 1);
   cr_assert_eq(view.valid[0], 1);
   cr_assert_float_eq(view.observations[1], 0, 0, "the observation is not of a new episode");
@@ -436,7 +192,7 @@ Test(batch, next_step_reset_ignores_the_action_and_marks_the_row_invalid) {
   world w;
   open_thirds(&w, DROVER_AUTORESET_NEXT_STEP);
   for (int32_t t = 0; t < 3; t++) step_all(&w, 0);
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   cr_assert_eq(view.terminated[0], 1);
   cr_assert_float_eq(view.observations[1], 3, 0);
   cr_assert_float_eq(view.final_observations[1], 3, 0);
@@ -471,7 +227,7 @@ Test(batch, without_autoreset_a_step_of_a_finished_env_is_an_error_that_changes_
   cr_assert_eq(drover_batch_step(w.batch, actions), DROVER_ERROR_STATE);
   cr_assert(strstr(drover_last_error(), "env 0") && strstr(drover_last_error(), "drover_batch_reset_some"), "%s",
             drover_last_error());
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   cr_assert_eq(view.lifetime_steps[1], 3);
   const uint8_t even[N] = {1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0};
   OK(drover_batch_reset_some(w.batch, even));
@@ -483,14 +239,13 @@ Test(batch, without_autoreset_a_step_of_a_finished_env_is_an_error_that_changes_
   close_batch(&w);
 }
 
-/* ---- Seeds ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Seeds ---------------------------------------------------------------------------------------------------- */
 
 Test(batch, envs_of_one_seed_differ_from_each_other) {
   world w;
   init_batch(&w);
   open_batch(&w);
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   for (int32_t i = 0; i < N; i++)
     for (int32_t j = 0; j < i; j++) cr_assert_neq(view.observations[i * 3], view.observations[j * 3]);
   close_batch(&w);
@@ -501,7 +256,7 @@ Test(batch, reset_with_the_same_seed_repeats_and_with_another_does_not) {
   init_batch(&w);
   open_batch(&w);
   float first[N * 3], second[N * 3];
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   for (int32_t round = 0; round < 3; round++) {
     OK(drover_batch_reset(w.batch, round < 2 ? 7 : 8));
     cr_assert_eq(view.lifetime_steps[0], 0);
@@ -521,9 +276,9 @@ Test(batch, reset_clears_the_rows_and_the_fault_count) {
   w.config.num_troubles = 1;
   open_batch(&w);
   for (int32_t t = 0; t < 2; t++) step_all(&w, 1);
-  cr_assert_eq(view_of(w.batch).num_faults, 1);
+  cr_assert_eq(batch_view(w.batch).num_faults, 1);
   OK(drover_batch_reset(w.batch, 1));
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   cr_assert_eq(view.num_faults, 0);
   for (int32_t e = 0; e < N; e++) {
     cr_assert_eq(view.lifetime_steps[e], 0);
@@ -538,7 +293,7 @@ Test(batch, reset_some_begins_new_episodes_that_never_repeat_and_leaves_the_othe
   init_batch(&w);
   w.config.terminate = w.config.truncate = 0;
   open_batch(&w);
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   float seen[20], other[3];
   const uint8_t mask[N] = {1};
   step_all(&w, 0);
@@ -554,15 +309,14 @@ Test(batch, reset_some_begins_new_episodes_that_never_repeat_and_leaves_the_othe
   close_batch(&w);
 }
 
-/* ---- Parameters
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Parameters ----------------------------------------------------------------------------------------------- */
 
 Test(batch, set_param_reaches_the_masked_envs_from_the_next_step_on) {
   world w;
   init_batch(&w);
   w.config.terminate = w.config.truncate = 0;
   open_batch(&w);
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   const uint8_t mask[N] = {0, 1};
   OK(drover_batch_set_param(w.batch, "bias", mask, 1000));
   step_all(&w, 0);
@@ -587,15 +341,14 @@ Test(batch, set_param_of_an_unknown_name_or_a_refused_value_is_an_error) {
   close_batch(&w);
 }
 
-/* ---- The view and the rest
- * -------------------------------------------------------------------------------------------- */
+/* ---- The view and the rest ------------------------------------------------------------------------------------ */
 
 Test(batch, the_view_names_its_shapes) {
   world w;
   init_batch(&w);
   w.config.time_limit = 77;
   open_batch(&w);
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   cr_assert_eq(view.num_envs, N);
   cr_assert_eq(view.spec->observation_size, 3);
   cr_assert_eq(view.spec->num_actions, 3);
@@ -614,7 +367,7 @@ Test(batch, rows_and_columns_begin_on_cache_lines) {
   world w;
   init_batch(&w);
   open_batch(&w);
-  const drover_batch_view view = view_of(w.batch);
+  const drover_batch_view view = batch_view(w.batch);
   cr_assert_eq((uintptr_t)view.observations % 64, 0);
   cr_assert_eq((uintptr_t)view.rewards % 64, 0);
   close_batch(&w);
@@ -692,7 +445,7 @@ Test(batch, calls_that_overlap_are_refused, .timeout = 10) {
   toy_gate_open(&gate);
   pthread_join(thread, NULL);
   step_all(&w, 0); /* and works again */
-  cr_assert_eq(view_of(w.batch).lifetime_steps[0], 2);
+  cr_assert_eq(batch_view(w.batch).lifetime_steps[0], 2);
   close_batch(&w);
 }
 
@@ -707,9 +460,9 @@ Test(batch, batches_of_one_runtime_are_independent) {
   o.seed = 99;
   OK(toy_batch_create(&other, w.runtime, &config, &o));
   float before[N * 3];
-  memcpy(before, view_of(other).observations, sizeof before);
+  memcpy(before, batch_view(other).observations, sizeof before);
   step_all(&w, 1);
-  cr_assert_eq(memcmp(before, view_of(other).observations, sizeof before), 0);
+  cr_assert_eq(memcmp(before, batch_view(other).observations, sizeof before), 0);
   OK(drover_batch_destroy(other));
   step_all(&w, 1);
   close_batch(&w);

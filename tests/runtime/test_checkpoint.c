@@ -27,8 +27,7 @@ static void init(world *w, drover_autoreset mode) {
   w->batch_options.max_episode_steps = 9;
 }
 
-/* ---- Going on
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Going on ------------------------------------------------------------------------------------------------- */
 
 Test(checkpoint, a_batch_that_is_saved_and_loaded_goes_on_bit_for_bit) {
   for (drover_autoreset mode = DROVER_AUTORESET_SAME_STEP; mode <= DROVER_AUTORESET_NEXT_STEP; mode++)
@@ -134,8 +133,7 @@ Test(checkpoint, saving_twice_gives_the_same_bytes_and_changes_nothing) {
   world_close(&w);
 }
 
-/* ---- Refusing
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Refusing ------------------------------------------------------------------------------------------------- */
 
 /* Loading fails with this status, says this, and the batch is as it was. */
 static void refuse(world *w, const void *data, size_t size, drover_status status, const char *word) {

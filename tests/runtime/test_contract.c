@@ -193,7 +193,7 @@ Test(contract, rollout_is_identical_for_random_settings) {
   }
 }
 
-/* ---- What it is part of ----------------------------------------------------------------------------------------- */
+/* ---- What it is part of --------------------------------------------------------------------------------------- */
 
 Test(contract, another_seed_gives_other_bytes) {
   uint64_t a, b;
@@ -346,7 +346,7 @@ Test(contract, the_digest_does_not_depend_on_what_the_rollout_held_before) {
   cr_assert_eq(digests[0], digests[1]);
 }
 
-/* ---- The caller's floating-point mode --------------------------------------------------------------------------- */
+/* ---- The caller's floating-point mode ------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 /* Everything a caller does, under an MXCSR (and x87 mode) of its own, against the same under the default one. */

@@ -1,7 +1,6 @@
 /* test_exchange.c: send and recv: any envs, in any order, and the first that are ready. */
 #include <criterion/criterion.h>
 #include <pthread.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/support/model.h"
@@ -25,18 +24,6 @@ static void close_batch(world *w) {
   OK(drover_runtime_destroy(w->runtime));
 }
 
-static drover_batch_view view_of(drover_batch *batch) {
-  drover_batch_view view = {.size = sizeof view};
-  OK(drover_batch_get_view(batch, &view));
-  return view;
-}
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Send all envs action `a`. */
 static void send_all(world *w, int32_t a) {
   int32_t ids[N], actions[N];
@@ -44,8 +31,7 @@ static void send_all(world *w, int32_t a) {
   OK(drover_batch_send(w->batch, N, ids, actions));
 }
 
-/* ---- Rows
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Rows ----------------------------------------------------------------------------------------------------- */
 
 /* Does the view's row of this env hold what the model has? */
 static void assert_row(const drover_batch_view *v, const model *m) {
@@ -69,7 +55,7 @@ static void exchange_at_random(world *w, uint64_t *seed, int32_t rounds) {
   model envs[N];
   for (int32_t e = 0; e < N; e++)
     model_open(&envs[e], &w->config, w->batch_options.autoreset, -1, w->batch_options.seed, e);
-  const drover_batch_view v = view_of(w->batch);
+  const drover_batch_view v = batch_view(w->batch);
   bool in_flight[N] = {false};
   int32_t given[N] = {0}, num_in_flight = 0;
   for (int32_t round = 0; round < rounds; round++) {
@@ -144,8 +130,7 @@ Test(exchange, neighbours_are_stepped_together) {
   close_batch(&w);
 }
 
-/* ---- Who is ready first
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Who is ready first --------------------------------------------------------------------------------------- */
 
 Test(exchange, recv_gives_the_first_that_are_ready_and_the_slow_ones_later, .timeout = 20) {
   toy_gate gate = {0};
@@ -231,8 +216,7 @@ Test(exchange, many_workers_share_slow_envs) {
   close_batch(&w);
 }
 
-/* ---- Time limits
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Time limits ---------------------------------------------------------------------------------------------- */
 
 Test(exchange, when_the_limit_passes_recv_returns_what_is_ready, .timeout = 20) {
   toy_gate gate = {0};
@@ -317,8 +301,7 @@ Test(exchange, with_one_worker_the_limit_holds_also_while_another_caller_is_that
   close_batch(&w);
 }
 
-/* ---- Errors
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Errors --------------------------------------------------------------------------------------------------- */
 
 Test(exchange, misuse_of_send_is_refused_and_changes_nothing) {
   world w;
@@ -408,7 +391,7 @@ Test(exchange, without_autoreset_a_finished_env_cannot_be_sent) {
   OK(drover_batch_reset_some(w.batch, mask));
   OK(drover_batch_send(w.batch, 1, &id, &action));
   OK(drover_batch_recv(w.batch, 1, -1, ids, &got));
-  cr_assert_eq(view_of(w.batch).terminated[4], 1);
+  cr_assert_eq(batch_view(w.batch).terminated[4], 1);
   close_batch(&w);
 }
 
@@ -427,15 +410,14 @@ Test(exchange, more_faults_than_the_limit_are_reported_by_recv_with_the_envs) {
     cr_assert_eq(drover_batch_recv(w.batch, N, -1, ids, &got), DROVER_ERROR_FAULTS);
     cr_assert(strstr(drover_last_error(), "env 9"), "%s", drover_last_error());
     cr_assert_eq(got, N);
-    cr_assert_eq(view_of(w.batch).valid[9], 0);
+    cr_assert_eq(batch_view(w.batch).valid[9], 0);
     send_all(&w, 0); /* the error was told; nothing else failed */
     OK(drover_batch_recv(w.batch, N, -1, ids, &got));
     close_batch(&w);
   }
 }
 
-/* ---- Ending and sharing
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Ending and sharing --------------------------------------------------------------------------------------- */
 
 Test(exchange, a_batch_can_be_destroyed_while_envs_are_in_flight) {
   for (int32_t round = 0; round < 30; round++) {
@@ -472,7 +454,7 @@ static void *use_a_batch(void *arg) {
   OK(toy_batch_create(&batch, u->runtime, &config, &o));
   model envs[N];
   for (int32_t e = 0; e < N; e++) model_open(&envs[e], &config, o.autoreset, -1, o.seed, e);
-  const drover_batch_view v = view_of(batch);
+  const drover_batch_view v = batch_view(batch);
   for (int32_t round = 0; round < 40; round++) {
     int32_t ids[N], actions[N], got, received = 0;
     for (int32_t e = 0; e < N; e++) ids[e] = e, actions[e] = (round + e) % 3;

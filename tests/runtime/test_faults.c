@@ -210,8 +210,7 @@ Test(faults, the_value_of_the_last_finite_observation_bootstraps_nothing) {
   world_close(&w);
 }
 
-/* ---- Limits and errors
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Limits and errors ---------------------------------------------------------------------------------------- */
 
 Test(faults, more_faults_than_the_limit_stop_the_run_and_keep_what_all_shards_completed) {
   for (int32_t workers = 1; workers <= 3; workers += 2) {

@@ -9,8 +9,7 @@
 
 #include "tests/support/world.h"
 
-/* ---- An allocator that counts and fails
- * ---------------------------------------------------------------------------------- */
+/* ---- An allocator that counts and fails ----------------------------------------------------------------------- */
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -71,8 +70,7 @@ void free(void *memory) {
   __libc_free(memory);
 }
 
-/* ---- Trying a call
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Trying a call -------------------------------------------------------------------------------------------- */
 
 static int num_failures; /* of this program */
 static const char *now_testing;
@@ -154,8 +152,7 @@ static void try_both(world *w, const attempt *a, int min_failures) {
   }
 }
 
-/* ---- The calls
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- The calls ------------------------------------------------------------------------------------------------ */
 
 static void create_runtime(world *w) { SCARCE(drover_runtime_create(&w->runtime, &w->runtime_options)); }
 static void destroy_runtime(world *w) { OK(drover_runtime_destroy(w->runtime)); }
@@ -217,8 +214,7 @@ static void step(world *w) {
   SCARCE(drover_batch_step(w->batch, actions));
 }
 
-/* ---- The program
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- The program ---------------------------------------------------------------------------------------------- */
 
 static void with_workers(int32_t num_workers) {
   printf("%d workers\n", num_workers);

@@ -4,8 +4,7 @@
 
 #include "tests/support/world.h"
 
-/* ---- Tables and specs
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Tables and specs ----------------------------------------------------------------------------------------- */
 
 static void refuse_as(world *w, drover_status expected, const char *const words[]) {
   drover_policy *policy = (drover_policy *)w;
@@ -96,8 +95,7 @@ Test(policy, a_policy_with_the_required_functions_only) {
   world_close(&w);
 }
 
-/* ---- Fitting
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Fitting -------------------------------------------------------------------------------------------------- */
 
 #define MISFIT(change, ...)                                                                                        \
   do {                                                                                                             \
@@ -146,8 +144,7 @@ Test(policy, a_policy_of_another_runtime_is_refused) {
   world_close(&b);
 }
 
-/* ---- Use
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Use ------------------------------------------------------------------------------------------------------ */
 
 Test(policy, every_worker_has_a_context_and_every_run_a_version) {
   world w;
@@ -229,8 +226,7 @@ Test(policy, values_of_a_policy_that_has_none_are_refused) {
   world_close(&w);
 }
 
-/* ---- Failing
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Failing -------------------------------------------------------------------------------------------------- */
 
 Test(policy, an_act_that_fails_stops_the_collect_before_the_envs_are_stepped_with_garbage) {
   for (int32_t workers = 1; workers <= 3; workers++)
@@ -286,8 +282,7 @@ Test(policy, a_value_that_fails_is_an_error) {
   world_close(&w);
 }
 
-/* ---- The uniform policy
- * --------------------------------------------------------------------------------------------------- */
+/* ---- The uniform policy --------------------------------------------------------------------------------------- */
 
 /* 40 acts on 1,000 envs: 40,000 actions. */
 enum { ENVS = 1000, ROUNDS = 40, DRAWS = ENVS * ROUNDS };

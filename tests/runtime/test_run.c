@@ -9,11 +9,10 @@
 #include "runtime/clock.h"
 #include "runtime/run.h"
 #include "runtime/runtime.h"
-#include "tests/support/check.h"
 #include "tests/support/random.h"
-#include "tests/support/toy_env.h"
+#include "tests/support/world.h"
 
-/* ---- A program that checks its own order --------------------------------------------------------------------- */
+/* ---- A program that checks its own order ---------------------------------------------------------------------- */
 
 enum { MAX_ROWS = 1200, MAX_PHASES = 3, FAIL_NOWHERE = -1 };
 
@@ -179,12 +178,6 @@ static drover_runtime *new_runtime(int32_t num_workers) {
   return runtime;
 }
 
-static drover_runtime_stats stats_of(drover_runtime *runtime) {
-  drover_runtime_stats stats = {.size = sizeof stats};
-  OK(drover_runtime_get_stats(runtime, &stats));
-  return stats;
-}
-
 /* Run one watch from beginning to end and check all of it. */
 static void run_and_check(drover_runtime *runtime, watch *w, setting s) {
   char where[128];
@@ -200,7 +193,7 @@ static void run_and_check(drover_runtime *runtime, watch *w, setting s) {
   dr_run_free(&run);
 }
 
-/* ---- Once each, in order ------------------------------------------------------------------------------------- */
+/* ---- Once each, in order -------------------------------------------------------------------------------------- */
 
 Test(run, every_row_of_every_phase_of_every_step_once_for_any_workers_shards_and_chunks) {
   const int32_t workers[] = {1, 2, 3, 8}, shards[] = {1, 3, 16, 37}, chunks[] = {0, 1, 5};
@@ -266,7 +259,7 @@ Test(run, a_chunk_of_one_row_is_claimed_row_by_row) {
   OK(drover_runtime_reset_stats(runtime));
   run_and_check(runtime, w, (setting){.chunk = 1, .num_steps = 5});
   cr_assert_eq(w->largest_call, 1);
-  cr_assert_eq(stats_of(runtime).total.num_claims, 24 * 5);
+  cr_assert_eq(runtime_stats(runtime).total.num_claims, 24 * 5);
   free(w);
   OK(drover_runtime_destroy(runtime));
 }
@@ -294,7 +287,7 @@ Test(run, the_same_run_again_and_again) {
   OK(drover_runtime_destroy(runtime));
 }
 
-/* ---- Sharing ------------------------------------------------------------------------------------------------- */
+/* ---- Sharing -------------------------------------------------------------------------------------------------- */
 
 Test(run, a_single_chain_is_split_among_the_workers) {
   drover_runtime *runtime = new_runtime(8);
@@ -302,7 +295,7 @@ Test(run, a_single_chain_is_split_among_the_workers) {
   watch *w = new_watch(64, 64, 1);
   w->sleep_us = 200;
   run_and_check(runtime, w, (setting){.num_steps = 8});
-  const drover_runtime_stats stats = stats_of(runtime);
+  const drover_runtime_stats stats = runtime_stats(runtime);
   cr_assert_geq(stats.num_joined, 4, "%d joined", stats.num_joined);
   cr_assert_gt(stats.total.num_stolen, 0);
   free(w);
@@ -349,7 +342,7 @@ Test(run, while_one_row_is_held_the_other_shards_go_on_to_the_end, .timeout = 10
   OK(drover_runtime_destroy(runtime));
 }
 
-/* ---- Failing ------------------------------------------------------------------------------------------------- */
+/* ---- Failing -------------------------------------------------------------------------------------------------- */
 
 static void fail_somewhere(int32_t num_workers, int32_t fail_phase, bool alone) {
   drover_runtime *runtime = new_runtime(num_workers);
@@ -414,7 +407,7 @@ Test(run, after_a_failed_run_the_next_one_works) {
   OK(drover_runtime_destroy(runtime));
 }
 
-/* ---- Cancelling ---------------------------------------------------------------------------------------------- */
+/* ---- Cancelling ----------------------------------------------------------------------------------------------- */
 
 static void *cancel_when_begun(void *arg) {
   void **both = arg;
@@ -477,7 +470,7 @@ Test(run, cancel_from_a_signal_handler) {
   OK(drover_runtime_destroy(interrupted));
 }
 
-/* ---- Several callers ----------------------------------------------------------------------------------------- */
+/* ---- Several callers ------------------------------------------------------------------------------------------ */
 
 typedef struct caller {
   drover_runtime *runtime;
@@ -550,7 +543,7 @@ Test(run, a_caller_who_would_run_alone_does_not_wait_for_another_ones_long_run, 
   run_beside_a_held_run(true);
 }
 
-/* ---- Ticks --------------------------------------------------------------------------------------------------- */
+/* ---- Ticks ---------------------------------------------------------------------------------------------------- */
 
 Test(run, ticks_come_at_most_every_100_ms) {
   drover_runtime *runtime = new_runtime(3);

@@ -348,3 +348,30 @@ const char *model_rollout_differs(const model_rollout *r, const drover_rollout_v
   if (!wrong) wrong = differs_much("returns", r->returns, v->returns, rows, n);
   return wrong;
 }
+
+/* The textbook recursion, one env after the other, in double. */
+const char *model_advantages_differ(const drover_rollout_view *v, double gamma, double lambda) {
+  const int32_t n = v->num_envs, steps = v->num_steps_done;
+  double *follow = zeros((size_t)steps * (size_t)n, sizeof *follow);
+  for (int32_t i = 0; i < steps * n; i++) follow[i] = (double)v->values[i + n];
+  for (int64_t i = 0; i < v->num_episodes; i++)
+    follow[v->episodes[i].step * n + v->episodes[i].env] = (double)v->final_values[i];
+  const char *wrong = NULL;
+  for (int32_t e = 0; e < n; e++) {
+    double next = 0;
+    for (int32_t t = steps - 1; t >= 0; t--) {
+      const int32_t row = t * n + e;
+      if (v->terminated[row]) follow[row] = 0;
+      if (v->terminated[row] || v->truncated[row]) next = 0;
+      next = (double)v->rewards[row] + gamma * follow[row] - (double)v->values[row] + gamma * lambda * next;
+      if (!v->valid[row]) next = 0;
+      const double a = (double)v->advantages[row], r = (double)v->returns[row] - (double)v->values[row];
+      if (fabs(a - next) <= 2e-5 * (1 + fabs(next)) && fabs(r - next) <= 2e-5 * (1 + fabs(next))) continue;
+      snprintf(sentence, sizeof sentence, "step %d, env %d: advantage %g, return - value %g, expected %g", t, e, a, r,
+               next);
+      wrong = sentence;
+    }
+  }
+  free(follow);
+  return wrong;
+}

@@ -65,4 +65,7 @@ void model_rollout_free(model_rollout *r);
 /* NULL if the view holds what it must (advantages to 1e-4), else what differs first, as a sentence. */
 const char *model_rollout_differs(const model_rollout *r, const drover_rollout_view *view);
 
+/* The same for advantages and returns alone, from the view's own rewards, values, flags and lists (to 2e-5). */
+const char *model_advantages_differ(const drover_rollout_view *view, double gamma, double lambda);
+
 #endif

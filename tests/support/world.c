@@ -2,6 +2,9 @@
 #include "tests/support/world.h"
 
 #include <dirent.h>
+#include <time.h>
+
+#include "tests/support/model.h"
 
 void world_init(world *w) {
   memset(w, 0, sizeof *w);
@@ -128,10 +131,57 @@ world_bytes world_run(world *w, world_way way, uint64_t *digest, int32_t *num_jo
   return b;
 }
 
+const char *world_differs_from_model(const world *w, int32_t skip) {
+  const drover_rollout_view view = rollout_view(w->rollout);
+  drover_rollout_options o = w->rollout_options;
+  o.num_steps = view.num_steps_done;
+  model_rollout m;
+  model_rollout_make(&m, &w->config, &w->batch_options, &w->toy, &o, skip);
+  const char *wrong = model_rollout_differs(&m, &view);
+  model_rollout_free(&m);
+  return wrong;
+}
+
+drover_batch_view batch_view(drover_batch *batch) {
+  drover_batch_view view = {.size = sizeof view};
+  OK(drover_batch_get_view(batch, &view));
+  return view;
+}
+
+drover_rollout_view rollout_view(drover_rollout *rollout) {
+  drover_rollout_view view = {.size = sizeof view};
+  OK(drover_rollout_get_view(rollout, &view));
+  return view;
+}
+
+uint64_t rollout_digest(drover_rollout *rollout) {
+  uint64_t digest;
+  OK(drover_rollout_digest(rollout, &digest));
+  return digest;
+}
+
+drover_runtime_stats runtime_stats(drover_runtime *runtime) {
+  drover_runtime_stats stats = {.size = sizeof stats};
+  OK(drover_runtime_get_stats(runtime, &stats));
+  return stats;
+}
+
+drover_worker_stats worker_stats(drover_runtime *runtime, int32_t worker) {
+  drover_worker_stats stats;
+  OK(drover_runtime_get_worker_stats(runtime, worker, &stats));
+  return stats;
+}
+
 int32_t count_threads(void) {
   int32_t count = 0;
   DIR *tasks = opendir("/proc/self/task");
   for (const struct dirent *entry; tasks && (entry = readdir(tasks));) count += entry->d_name[0] != '.';
   if (tasks) closedir(tasks);
   return count;
+}
+
+double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }

@@ -53,6 +53,17 @@ world_bytes world_run(world *w, world_way way, uint64_t *digest, int32_t *num_jo
 /* The raw actions of a continuous rollout clipped as the runtime does, for callers who step. */
 void world_clip(const world *w, const void *raw, void *clipped);
 
+/* NULL if the rollout holds what models give that have done `skip` steps before it; else what differs (model.h). */
+const char *world_differs_from_model(const world *w, int32_t skip);
+
+/* The getters, for values instead of statuses. */
+drover_batch_view batch_view(drover_batch *batch);
+drover_rollout_view rollout_view(drover_rollout *rollout);
+uint64_t rollout_digest(drover_rollout *rollout);
+drover_runtime_stats runtime_stats(drover_runtime *runtime);
+drover_worker_stats worker_stats(drover_runtime *runtime, int32_t worker);
+
 int32_t count_threads(void); /* of this process */
+double seconds(void);        /* of a monotonic clock */
 
 #endif
