@@ -113,7 +113,8 @@ static drover_status not_found(const char *name) {
     if (edit_distance(name, types[i]->name) < edit_distance(name, closest)) closest = types[i]->name;
   /* More than half of its letters changed is another name, not a misspelt one. */
   if (2 * (size_t)edit_distance(name, closest) > strlen(closest))
-    return dr_fail(DROVER_ERROR_NOT_FOUND, "env: no env type is called '%.80s'; `drover envs` lists all %d", name, (int)count);
+    return dr_fail(DROVER_ERROR_NOT_FOUND, "env: no env type is called '%.80s'; `drover envs` lists all %d", name,
+                   (int)count);
   return dr_fail(DROVER_ERROR_NOT_FOUND, "env: no env type is called '%.80s'; the closest name is '%s'", name, closest);
 }
 

@@ -345,7 +345,7 @@ static bool wait_until_ready(dr_exchange *x, int32_t wanted, const struct timesp
 
 static drover_status recv(dr_exchange *x, int32_t count, double timeout_s, int32_t *env_ids, int32_t *num_ready) {
   const int32_t wanted = count < x->num_in_flight ? count : x->num_in_flight;
-  struct timespec limit;
+  struct timespec limit = {0};
   if (timeout_s >= 0) limit = time_limit(timeout_s);
   const struct timespec *until = timeout_s >= 0 ? &limit : NULL;
   const bool in_time = wait_until_ready(x, wanted, until);

@@ -12,6 +12,7 @@ static drover_status no_memory(const char *what, int64_t count) {
 static bool grow(void **items, size_t item_bytes, int64_t *max, int64_t wanted) {
   if (wanted <= *max) return true;
   const int64_t larger = *max * 2 > wanted ? *max * 2 : wanted;
+  /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): no item has 0 bytes */
   void *moved = realloc(*items, (size_t)larger * item_bytes);
   if (!moved) return false;
   *items = moved;

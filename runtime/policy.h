@@ -22,7 +22,7 @@ struct drover_policy {
 drover_status dr_policy_self(drover_policy *policy, const drover_policy_type *type, const char *what, void **self);
 
 /* Does the policy fit an env with this spec? */
-drover_status dr_policy_check_fit(const drover_policy *policy, const drover_env_spec *spec);
+drover_status dr_policy_check_fit(const drover_policy *policy, const drover_env_spec *env);
 
 /* The weights of now, held until released. */
 const void *dr_policy_acquire(drover_policy *policy);

@@ -351,12 +351,20 @@ drover_status drover_runtime_get_worker_stats(drover_runtime *runtime, int32_t w
   return DROVER_OK;
 }
 
+/* One by one: others may read the counters at any time. */
+static void clear_counters(dr_counters *c) {
+  for (int kind = 0; kind < DR_NUM_KINDS; kind++) atomic_store_explicit(&c->ticks[kind], 0, memory_order_relaxed);
+  _Atomic uint64_t *const others[] = {&c->num_tasks, &c->num_claims, &c->num_stolen, &c->num_env_steps,
+                                      &c->allocated_bytes};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) atomic_store_explicit(others[i], 0, memory_order_relaxed);
+}
+
 drover_status drover_runtime_reset_stats(drover_runtime *runtime) {
   drover_status status = dr_runtime_check(runtime, "runtime reset_stats");
   if (status == DROVER_OK) status = begin_quiet(runtime, "runtime reset_stats");
   if (status != DROVER_OK) return status;
   for (int32_t w = 0; w < runtime->num_workers; w++) {
-    memset(&runtime->workers[w].counters, 0, sizeof runtime->workers[w].counters);
+    clear_counters(&runtime->workers[w].counters);
     runtime->workers[w].trace.count = 0;
   }
   atomic_store_explicit(&runtime->max_threads, 0, memory_order_relaxed);

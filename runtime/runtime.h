@@ -25,8 +25,8 @@ struct drover_runtime {
   /* Cancellations so far. A call stops when the count is not the one it began with: so one cancel stops every call in
    * progress and no later one. Relaxed: it publishes nothing. */
   alignas(DR_LINE_BYTES) _Atomic uint32_t num_cancels;
-  _Atomic int32_t num_objects; /* batches, policies, rollouts alive */
-  _Atomic int32_t num_calls;   /* calls, and background steps, in progress; negative: none may begin */
+  alignas(DR_LINE_BYTES) _Atomic int32_t num_objects; /* batches, policies, rollouts alive */
+  _Atomic int32_t num_calls; /* calls, and background steps, in progress; negative: none may begin */
   alignas(DR_LINE_BYTES) _Atomic uint64_t next_sample; /* clock ticks; who moves it forward takes the sample */
   _Atomic int32_t max_threads;
 };

@@ -62,7 +62,7 @@ Test(registry, odd_names_are_refused_without_harm) {
   char endless[5000];
   memset(endless, 'x', sizeof endless - 1);
   endless[sizeof endless - 1] = '\0';
-  assert_error(drover_env_find(endless, &type), DROVER_ERROR_NOT_FOUND, "closest");
+  assert_error(drover_env_find(endless, &type), DROVER_ERROR_NOT_FOUND, "no env type is called");
   assert_error(drover_env_find("", &type), DROVER_ERROR_ARGUMENT, "name");
   assert_error(drover_env_find(NULL, &type), DROVER_ERROR_ARGUMENT, "name");
   assert_error(drover_env_find("CartPole-v1", NULL), DROVER_ERROR_ARGUMENT, "out");

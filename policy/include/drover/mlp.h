@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 #define DROVER_MLP_MAX_LAYERS 16
-#define DROVER_MLP_MAX_WIDTH 65536
+#define DROVER_MLP_MAX_WIDTH  65536
 
 typedef enum drover_activation {
   DROVER_ACTIVATION_RELU = 0,
@@ -26,25 +26,21 @@ typedef enum drover_activation {
   DROVER_ACTIVATION_IDENTITY = 4
 } drover_activation;
 
-typedef enum drover_head {
-  DROVER_HEAD_CATEGORICAL = 0,
-  DROVER_HEAD_GAUSSIAN = 1,
-  DROVER_HEAD_UNIT = 2
-} drover_head;
+typedef enum drover_head { DROVER_HEAD_CATEGORICAL = 0, DROVER_HEAD_GAUSSIAN = 1, DROVER_HEAD_UNIT = 2 } drover_head;
 
 typedef struct drover_mlp_options {
-  size_t size;              /* set by init */
-  int32_t observation_size; /* 1..DROVER_MLP_MAX_WIDTH */
-  int32_t num_outputs;      /* actions (categorical) or action_size */
-  int32_t num_hidden;       /* hidden layers, 0..DROVER_MLP_MAX_LAYERS - 1; default 2 */
+  size_t size;                           /* set by init */
+  int32_t observation_size;              /* 1..DROVER_MLP_MAX_WIDTH */
+  int32_t num_outputs;                   /* actions (categorical) or action_size */
+  int32_t num_hidden;                    /* hidden layers, 0..DROVER_MLP_MAX_LAYERS - 1; default 2 */
   int32_t hidden[DROVER_MLP_MAX_LAYERS]; /* their widths, 1..DROVER_MLP_MAX_WIDTH; default 64, 64 */
-  drover_activation activation; /* default tanh */
-  float leaky_slope;        /* 0..1, default 0.2 */
+  drover_activation activation;          /* default tanh */
+  float leaky_slope;                     /* 0..1, default 0.2 */
   drover_head head;
-  int32_t has_values;       /* 1 (default): a value network beside it */
-  uint64_t seed;            /* of the initial weights: orthogonal, gain sqrt(2) hidden, 0.01 policy output, 1 value output;
-                               biases 0, the unit head's last -2 */
-  float initial_log_std;    /* Gaussian head, -20..20; default 0 */
+  int32_t has_values;    /* 1 (default): a value network beside it */
+  uint64_t seed;         /* of the initial weights: orthogonal, gain sqrt(2) hidden, 0.01 policy output, 1 value output;
+                            biases 0, the unit head's last -2 */
+  float initial_log_std; /* Gaussian head, -20..20; default 0 */
 } drover_mlp_options;
 
 DROVER_API drover_status drover_mlp_options_init(drover_mlp_options *options, size_t size);
@@ -76,7 +72,8 @@ DROVER_API drover_status drover_policy_num_weights(drover_policy *policy, size_t
 DROVER_API drover_status drover_policy_get_weights(drover_policy *policy, float *weights, size_t count);
 
 /* Replace all weights [count], which are copied. They must be finite and log_std within -20..20; the message names the
- * first that is not, and nothing is changed then. Runs in progress finish with the version they began with. Any thread. */
+ * first that is not, and nothing is changed then. Runs in progress finish with the version they began with. Any thread.
+ */
 DROVER_API drover_status drover_policy_set_weights(drover_policy *policy, const float *weights, size_t count);
 
 #ifdef __cplusplus
