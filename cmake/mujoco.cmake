@@ -36,8 +36,8 @@ endif()
 file(STRINGS ${DROVER_MUJOCO_INCLUDE}/mujoco/mujoco.h mujoco_version REGEX "^#define mjVERSION_HEADER ")
 string(REGEX REPLACE "[^0-9]" "" mujoco_version "${mujoco_version}")
 if(mujoco_version LESS 220 OR (mujoco_version GREATER_EQUAL 230 AND mujoco_version LESS 330))
-  message(FATAL_ERROR "MuJoCo in ${DROVER_MUJOCO_INCLUDE} says it is ${mujoco_version}; Drover needs 2.2, or 3.3 or newer "
-                      "(-DMUJOCO_ROOT=, or -DDROVER_MUJOCO=OFF to build without).")
+  message(FATAL_ERROR "MuJoCo in ${DROVER_MUJOCO_INCLUDE} says it is ${mujoco_version}; Drover needs 2.2, or 3.3 or "
+                      "newer (-DMUJOCO_ROOT=, or -DDROVER_MUJOCO=OFF to build without).")
 endif()
 
 add_library(drover_mujoco UNKNOWN IMPORTED GLOBAL)

@@ -352,6 +352,7 @@ drover_status drover_batch_create(drover_batch **out, drover_runtime *runtime, c
   if (!out) return dr_fail(DROVER_ERROR_ARGUMENT, "batch: out must not be NULL");
   *out = NULL;
   drover_status status = dr_runtime_check(runtime, "batch create");
+  if (status == DROVER_OK) status = dr_worker_check_outside("batch create");
   if (status == DROVER_OK) status = check_type(type);
   if (status == DROVER_OK) status = check_options(options);
   if (status == DROVER_OK) status = check_args(type, &options->args);
@@ -399,9 +400,7 @@ drover_status dr_batch_enter(drover_batch *batch, const char *what, bool in_flig
   drover_status status = dr_handle_check(batch, DR_HANDLE_BATCH, what);
   if (status == DROVER_OK) status = dr_runtime_check(batch->runtime, what);
   if (status != DROVER_OK) return status;
-  if (dr_worker_in_task())
-    return dr_fail(DROVER_ERROR_STATE,
-                   "%s: called from inside an env or policy function; those must not call the runtime", what);
+  if ((status = dr_worker_check_outside(what)) != DROVER_OK) return status;
   /* acquire/release of `busy`: calls from different threads, one after the other, see each other's rows. */
   if (atomic_exchange_explicit(&batch->busy, 1, memory_order_acquire) != 0)
     return dr_fail(DROVER_ERROR_STATE,

@@ -115,7 +115,8 @@ static void step_ids(dr_exchange *x, dr_worker *worker, const int32_t *ids, int3
   dr_count(&worker->counters.num_env_steps, (uint64_t)count);
   dr_count(&worker->counters.num_claims, 1);
   dr_trace_add(&worker->trace, DR_KIND_STEP, begin, end, ids[0], count, 0);
-  const int32_t seen = (int32_t)(dr_ticks_to_ns(end - begin) / (uint64_t)count);
+  const uint64_t each_ns = dr_ticks_to_ns(end - begin) / (uint64_t)count;
+  const int32_t seen = each_ns < 1000000000 ? (int32_t)each_ns : 1000000000;
   const int32_t before = atomic_load_explicit(&x->row_ns, memory_order_relaxed);
   atomic_store_explicit(&x->row_ns, before > 0 ? before + (seen - before) / 8 : seen + 1, memory_order_relaxed);
   publish_ready(x, ids, count);

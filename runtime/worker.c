@@ -7,6 +7,7 @@
 #include <xmmintrin.h>
 #endif
 
+#include "runtime/error.h"
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
 
@@ -35,7 +36,11 @@ void dr_float_mode_leave(dr_float_mode mode) { (void)mode; }
 
 static _Thread_local bool in_task;
 
-bool dr_worker_in_task(void) { return in_task; }
+drover_status dr_worker_check_outside(const char *what) {
+  if (!in_task) return DROVER_OK;
+  return dr_fail(DROVER_ERROR_STATE,
+                 "%s: called from inside an env or policy function; those must not call the runtime", what);
+}
 
 /* Once a thread: oneTBB's threads take no signals (they are the host's business), and allocate from the heap of the
  * place they hold. The caller's thread keeps its own signals and heap: its heap is not a worker's, so it does not

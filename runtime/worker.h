@@ -58,7 +58,8 @@ typedef struct dr_entry {
 void dr_worker_enter(dr_worker *worker, dr_entry *entry);
 void dr_worker_leave(dr_worker *worker, dr_entry *entry);
 
-/* True on a thread that is between enter and leave: env and policy functions must not call the runtime. */
-bool dr_worker_in_task(void);
+/* DROVER_ERROR_STATE on a thread that is between enter and leave: env and policy functions must not call the runtime.
+ */
+drover_status dr_worker_check_outside(const char *what);
 
 #endif

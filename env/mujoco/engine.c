@@ -1,6 +1,7 @@
 /* engine.c: MuJoCo's handlers, loading, and what differs between its versions. */
 #include "env/mujoco/engine.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -116,7 +117,7 @@ static void one_line(char *out, size_t size, const char *text) {
     if (*text != '\n' && *text != '\r') {
       out[used++] = *text;
     } else if (used && text[1] && out[used - 1] != ' ') {
-      out[used++] = ';';
+      if (out[used - 1] != ':') out[used++] = ';';
       out[used++] = ' ';
     }
   }
@@ -206,8 +207,10 @@ dr_mj_room dr_mj_room_largest(dr_mj_room a, dr_mj_room b) {
   return (dr_mj_room){most(a.contacts, b.contacts), most(a.constraints, b.constraints), most(a.stack, b.stack)};
 }
 
+static int times(int a, int factor) { return a < INT_MAX / factor ? a * factor : INT_MAX; }
+
 dr_mj_room dr_mj_room_scaled(dr_mj_room room, int factor) {
-  return (dr_mj_room){room.contacts * factor, room.constraints * factor, room.stack * factor};
+  return (dr_mj_room){times(room.contacts, factor), times(room.constraints, factor), times(room.stack, factor)};
 }
 
 bool dr_mj_room_is_all(const mjModel *m, dr_mj_room room) {

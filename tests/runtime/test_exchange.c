@@ -61,7 +61,7 @@ static void exchange_at_random(world *w, uint64_t *seed, int32_t rounds) {
   for (int32_t round = 0; round < rounds; round++) {
     int32_t ids[N], actions[N], num_sent = 0;
     for (int32_t e = 0; e < N; e++) {
-      const int32_t id = (e * 7 + round) % N; /* not in order */
+      const int32_t id = round % 2 ? e : (e * 7 + round) % N; /* in order, or not */
       if (in_flight[id] || test_range(seed, 0, 2) == 0) continue;
       ids[num_sent] = id;
       actions[num_sent++] = given[id] = test_range(seed, 0, 2);
@@ -99,6 +99,7 @@ Test(exchange, every_sent_env_comes_back_once_with_the_rows_that_step_gives) {
       w.config.sleep_us = slow ? 100 : 0;
       w.config.slow_every = 3;
       w.batch_options.autoreset = (drover_autoreset)slow;
+      w.batch_options.scalar = (int32_t)i % 2 == slow;
       w.runtime_options.num_workers = workers[i];
       exchange_at_random(&w, &seed, 60);
     }
@@ -263,6 +264,40 @@ Test(exchange, polling_with_a_limit_of_0_gets_there_with_any_number_of_workers, 
     }
     close_batch(&w);
   }
+}
+
+static void *cancel_when_held(void *arg) {
+  const world *w = arg;
+  toy_gate_wait_for(w->config.gate, 1);
+  usleep(20000);
+  drover_runtime_cancel(w->runtime);
+  return NULL;
+}
+
+Test(exchange, a_cancelled_recv_returns_what_is_ready_and_loses_nothing, .timeout = 20) {
+  toy_gate gate = {0};
+  const toy_trouble hold = {TOY_GATE, 0, 0};
+  world w;
+  init_batch(&w);
+  w.config.gate = &gate;
+  w.config.troubles = &hold;
+  w.config.num_troubles = 1;
+  w.runtime_options.num_workers = 3;
+  open_batch(&w);
+  const int32_t two[2] = {0, 7}, actions[2] = {1, 1};
+  int32_t ids[N], got;
+  OK(drover_batch_send(w.batch, 1, two, actions));
+  toy_gate_wait_for(&gate, 1);
+  OK(drover_batch_send(w.batch, 1, two + 1, actions));
+  pthread_t thread;
+  cr_assert_eq(pthread_create(&thread, NULL, cancel_when_held, &w), 0);
+  cr_assert_eq(drover_batch_recv(w.batch, 2, -1, ids, &got), DROVER_ERROR_CANCELLED);
+  pthread_join(thread, NULL);
+  cr_assert(got == 1 && ids[0] == 7);
+  toy_gate_open(&gate);
+  OK(drover_batch_recv(w.batch, 2, -1, ids, &got));
+  cr_assert(got == 1 && ids[0] == 0);
+  close_batch(&w);
 }
 
 static void *hold_the_runtime(void *arg) {

@@ -112,6 +112,39 @@ Test(faults, step_many_that_fails_fails_every_env_of_the_call) {
   }
   world_close(&w);
 }
+/* An env whose `step` reports its failure in rows->failed, as step_many does, instead of returning it. */
+static int (*toy_step)(void *, void *, const drover_env_rows *);
+static int fail_by_flag(void *shared, void *state, const drover_env_rows *rows) {
+  rows->failed[0] = toy_step(shared, state, rows) != 0;
+  return 0;
+}
+
+Test(faults, a_scalar_step_may_report_its_failure_in_the_row_too) {
+  const toy_trouble trouble = {TOY_FAIL_STEP, BAD, AT};
+  world w;
+  world_init(&w);
+  w.batch_options.scalar = 1;
+  toy_step = w.config.type.step;
+  w.config.type.step = fail_by_flag;
+  const drover_rollout_view v = collect(&w, &trouble, 1);
+  cr_assert_eq(v.num_faults, 1);
+  cr_assert(v.faults[0].step == AT && v.faults[0].env == BAD, "the fault is said to be env %d's", v.faults[0].env);
+  cr_assert_eq(w.config.num_dirty_rows, 0);
+  world_close(&w);
+}
+
+Test(faults, after_a_failing_row_the_next_rows_find_clean_ones) {
+  /* Env 0 is the first row of its block in a scalar loop over the others. */
+  const toy_trouble trouble = {TOY_FAIL_STEP, 0, AT};
+  world w;
+  world_init(&w);
+  w.batch_options.scalar = 1;
+  w.runtime_options.num_workers = 1;
+  collect(&w, &trouble, 1);
+  cr_assert_eq(w.config.num_dirty_rows, 0);
+  world_close(&w);
+}
+
 Test(faults, a_failing_reset_is_tried_again_at_the_next_step_until_it_works) {
   /* The episode ends at step 4; its reset and the next two fail, the fourth works. */
   const toy_trouble_kind kinds[2] = {TOY_FAIL_RESET, TOY_NAN_RESET};

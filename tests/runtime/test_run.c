@@ -543,6 +543,43 @@ Test(run, a_caller_who_would_run_alone_does_not_wait_for_another_ones_long_run, 
   run_beside_a_held_run(true);
 }
 
+static void *run_until_cancelled(void *arg) {
+  void **both = arg;
+  dr_run run;
+  OK(dr_run_init(&run, both[0], 8));
+  cr_assert_eq(execute(&run, both[1], (setting){.num_steps = 100000000}, NULL), DROVER_ERROR_CANCELLED);
+  dr_run_free(&run);
+  return NULL;
+}
+
+Test(run, long_runs_of_several_callers_advance_together, .timeout = 20) {
+  drover_runtime *runtime = new_runtime(3);
+  watch *watches[3];
+  void *both[3][2];
+  pthread_t threads[3];
+  for (int32_t i = 0; i < 3; i++) {
+    watches[i] = new_watch(32, 4, 2);
+    watches[i]->work = 500;
+    both[i][0] = runtime;
+    both[i][1] = watches[i];
+    cr_assert_eq(pthread_create(&threads[i], NULL, run_until_cancelled, both[i]), 0);
+  }
+  usleep(400000);
+  drover_runtime_cancel(runtime);
+  int64_t least = INT64_MAX, most = 0;
+  for (int32_t i = 0; i < 3; i++) {
+    pthread_join(threads[i], NULL);
+    int64_t done = 0;
+    for (int32_t r = 0; r < 32; r++) done += watches[i]->done[r];
+    least = done < least ? done : least;
+    most = done > most ? done : most;
+    cr_assert_eq(watches[i]->num_wrong, 0);
+    free(watches[i]);
+  }
+  cr_assert_geq(least * 50, most, "one caller's run did %d rows, another's %d", (int)least, (int)most);
+  OK(drover_runtime_destroy(runtime));
+}
+
 /* ---- Ticks ---------------------------------------------------------------------------------------------------- */
 
 Test(run, ticks_come_at_most_every_100_ms) {

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/support/world.h"
 
@@ -234,6 +236,55 @@ Test(runtime, pinned_workers_run_on_their_cpus_and_the_callers_mask_is_restored)
   world_close(&w);
 }
 
+/* A file system with one NUMA node, number 3, that has one CPU of this process. */
+static void make_node(const char *root, int32_t cpu) {
+  char path[256];
+  const char *const folders[] = {"sys", "sys/devices", "sys/devices/system", "sys/devices/system/node",
+                                 "sys/devices/system/node/node3"};
+  for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+    snprintf(path, sizeof path, "%s/%s", root, folders[i]);
+    cr_assert_eq(mkdir(path, 0700), 0);
+  }
+  snprintf(path, sizeof path, "%s/sys/devices/system/node/node3/cpulist", root);
+  FILE *file = fopen(path, "w");
+  cr_assert_not_null(file);
+  fprintf(file, "%d\n", cpu);
+  fclose(file);
+}
+
+Test(runtime, a_numa_node_keeps_the_workers_on_its_cpus) {
+  char root[] = "/tmp/drover-node-XXXXXX";
+  cr_assert_not_null(mkdtemp(root));
+  cpu_set_t before, after;
+  sched_getaffinity(0, sizeof before, &before);
+  int32_t cpu = 63;
+  while (!CPU_ISSET((size_t)cpu, &before)) cpu--;
+  make_node(root, cpu);
+  witness x = {.num_wrong_masks = 0};
+  world w;
+  init_slow(&w, 3);
+  w.config.probe = watch_masks;
+  w.config.probe_user = &x;
+  w.runtime_options.numa_node = 3;
+  w.runtime_options.filesystem_root = root;
+  world_open(&w);
+  OK(drover_rollout_collect(w.rollout));
+  world_close(&w);
+  cr_assert_eq(x.num_wrong_masks, 0);
+  cr_assert_eq(x.cpus, 1ull << cpu);
+  sched_getaffinity(0, sizeof after, &after);
+  cr_assert(CPU_EQUAL(&before, &after));
+  w.runtime_options.num_workers = 0; /* as many as the node has CPUs */
+  OK(drover_runtime_create(&w.runtime, &w.runtime_options));
+  cr_assert_eq(runtime_stats(w.runtime).num_workers, 1);
+  OK(drover_runtime_destroy(w.runtime));
+  w.runtime_options.numa_node = 4;
+  cr_assert_eq(drover_runtime_create(&w.runtime, &w.runtime_options), DROVER_ERROR_NOT_FOUND);
+  char command[64];
+  snprintf(command, sizeof command, "rm -r %s", root);
+  cr_assert_eq(system(command), 0);
+}
+
 typedef struct guard_log {
   _Atomic int32_t num_inside, num_entered, num_wrong, num_outside_steps;
 } guard_log;
@@ -281,6 +332,9 @@ Test(runtime, a_guard_of_ones_own_is_around_every_step) {
 
 typedef struct inside {
   drover_batch *other;
+  drover_runtime *runtime;
+  toy_config *config;
+  drover_batch_options options;
   _Atomic int32_t num_refused, num_accepted;
 } inside;
 
@@ -289,7 +343,10 @@ static void call_from_inside(void *user, int32_t env, uint64_t step) {
   inside *x = user;
   const int32_t actions[16] = {0};
   if (!x->other) return;
-  atomic_fetch_add(drover_batch_step(x->other, actions) == DROVER_ERROR_STATE ? &x->num_refused : &x->num_accepted, 1);
+  drover_batch *batch;
+  const bool refused = drover_batch_step(x->other, actions) == DROVER_ERROR_STATE &&
+                       toy_batch_create(&batch, x->runtime, x->config, &x->options) == DROVER_ERROR_STATE;
+  atomic_fetch_add(refused ? &x->num_refused : &x->num_accepted, 1);
 }
 
 Test(runtime, a_call_from_inside_an_env_is_refused, .timeout = 10) {
@@ -305,6 +362,9 @@ Test(runtime, a_call_from_inside_an_env_is_refused, .timeout = 10) {
     world_open(&w);
     drover_batch *other;
     OK(toy_batch_create(&other, w.runtime, &config, &w.batch_options));
+    x.runtime = w.runtime;
+    x.config = &config;
+    x.options = w.batch_options;
     x.other = other;
     OK(drover_rollout_collect(w.rollout));
     cr_assert_eq(x.num_refused, 320);

@@ -42,6 +42,7 @@ typedef struct party {
   drover_policy *policy;
   drover_rollout *rollout;
   int32_t num_envs;
+  _Atomic int64_t num_acts; /* calls of its policy: it has begun */
   pthread_t thread;
   drover_status status; /* of its call, once done */
   double seconds;       /* that it took */
@@ -57,6 +58,28 @@ static drover_runtime *make_runtime(int32_t num_workers) {
   return runtime;
 }
 
+/* ---- A policy that always does the same, and counts */
+
+static int get_spec(void *self, drover_policy_spec *spec) {
+  (void)self;
+  *spec = (drover_policy_spec){.observation_size = TOY_OBSERVATION_SIZE, .action_size = 1, .num_actions = 4};
+  return 0;
+}
+
+static int act(void *self, const void *version, void *context, const drover_policy_rows *rows) {
+  (void)version, (void)context;
+  memset(rows->actions, 0, (size_t)rows->count * sizeof(int32_t));
+  if (rows->logprobs) memset(rows->logprobs, 0, (size_t)rows->count * sizeof(float));
+  atomic_fetch_add_explicit(&((party *)self)->num_acts, 1, memory_order_relaxed);
+  return 0;
+}
+
+static const drover_policy_type counting_policy = {.abi_version = DROVER_POLICY_ABI_VERSION,
+                                                   .size = sizeof counting_policy,
+                                                   .name = "counting",
+                                                   .get_spec = get_spec,
+                                                   .act = act};
+
 static party *make_party(drover_runtime *runtime, int32_t num_envs, int32_t num_steps, const char *work) {
   party *p = calloc(1, sizeof *p);
   if (!p) exit(1);
@@ -69,9 +92,7 @@ static party *make_party(drover_runtime *runtime, int32_t num_envs, int32_t num_
   batch.shard = 1;
   batch.args = (drover_env_args){1, args};
   must(drover_batch_create(&p->batch, runtime, &toy_discrete, &batch), "batch create");
-  drover_batch_view view = {.size = sizeof view};
-  must(drover_batch_get_view(p->batch, &view), "get_view");
-  must(drover_policy_create_uniform(&p->policy, runtime, view.spec), "policy create");
+  must(drover_policy_create(&p->policy, runtime, &counting_policy, p), "policy create");
   drover_rollout_options rollout;
   drover_rollout_options_init(&rollout, sizeof rollout);
   rollout.num_steps = num_steps;
@@ -101,19 +122,23 @@ static void begin(party *p, void *(*call)(void *)) {
   if (pthread_create(&p->thread, NULL, call, p) != 0) exit(1);
 }
 
-static uint64_t env_steps(drover_runtime *runtime) {
-  drover_runtime_stats stats = {.size = sizeof stats};
-  must(drover_runtime_get_stats(runtime, &stats), "get_stats");
-  return stats.total.num_env_steps;
+/* Until a collect of this party has made so many calls of its policy. */
+static void wait_acts(const party *p, int64_t num_acts) {
+  while (atomic_load_explicit(&p->num_acts, memory_order_relaxed) < num_acts) usleep(500);
+}
+
+/* Until a call on this party's batch is in progress, though it may still wait for its turn. */
+static void wait_begun(const party *p) {
+  while (drover_batch_set_param(p->batch, "none", NULL, 0) != DROVER_ERROR_STATE) usleep(500);
+  usleep(50000);
 }
 
 /* A collect that only a cancellation ends; returns when it is well on its way. Few envs: long chains, some 20 us a
  * step. Many: each worker has thousands of chains that it puts aside again and again. */
 static party *begin_run(drover_runtime *runtime, int32_t num_envs, int32_t num_steps) {
   party *p = make_party(runtime, num_envs, num_steps, "20000");
-  const uint64_t before = env_steps(runtime);
   begin(p, collect);
-  while (env_steps(runtime) < before + 200) usleep(1000);
+  wait_acts(p, 200);
   usleep(20000); /* and all workers are in it */
   return p;
 }
@@ -241,9 +266,8 @@ static void a_second_caller_needs_no_other_thread(void) {
   drover_runtime *occupied = make_runtime(2), *runtime = make_runtime(2);
   party *endless = begin_endless(occupied);
   party *first = make_party(runtime, 8, 500, "20000"), *second = make_party(runtime, 8, 16, "1000");
-  const uint64_t before = env_steps(runtime);
   begin(first, collect);
-  while (env_steps(runtime) < before + 100) usleep(500);
+  wait_acts(first, 100);
   begin(second, collect);
   const bool both = wait_done(first, 10 * patience()) && wait_done(second, patience());
   const bool endless_was_on = !atomic_load(&endless->done);
@@ -266,10 +290,9 @@ static void cancel_reaches_every_caller(int32_t num_workers) {
   for (int round = 0; round < 10 && good; round++) {
     party *parties[3];
     for (int i = 0; i < 3; i++) parties[i] = make_party(runtime, 8, 500000, "20000");
-    const uint64_t before = env_steps(runtime);
     for (int i = 0; i < 3; i++) begin(parties[i], collect);
-    while (env_steps(runtime) < before + 100) usleep(1000);
-    usleep(10000); /* all three have begun: none may wait outside its call */
+    for (int i = 0; i < 3; i++) wait_begun(parties[i]);
+    for (int i = 0; i < 3 && num_workers > 1; i++) wait_acts(parties[i], 1);
     drover_runtime_cancel(runtime);
     for (int i = 0; i < 3; i++)
       good = wait_done(parties[i], patience()) && parties[i]->status == DROVER_ERROR_CANCELLED && good;
