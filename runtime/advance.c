@@ -1,42 +1,62 @@
 /* advance.c: one step of a block of envs: the env's own step, then what the runtime owes every env type: checks, time
- * limit, episode sums, faults, final observations, auto-reset. */
+ * limit, episode sums, faults, final observations, auto-reset.
+ *
+ * Rewards and flags are made in the worker's own memory and stored at the end: rows of neighbouring shards share cache
+ * lines, and a line that is only stored to costs far less than one that is also read while others write it. */
 #include <inttypes.h>
 
 #include "runtime/batch.h"
 #include "runtime/error.h"
 
-/* One call's rows from env e on. */
-static drover_env_rows env_rows(const drover_batch *batch, const dr_rows *rows, int32_t e, int32_t count,
-                                uint8_t *failed) {
-  const size_t action_bytes = (size_t)batch->spec.action_size * 4;
+/* Envs first..first + count - 1 in one step. Pointers are to the block's first row. */
+typedef struct block {
+  drover_batch *batch;
+  int32_t first, count;
+  const unsigned char *actions;
+  const float *previous; /* [count x width] observations before the step */
+  float *observations;   /* [count x width] */
+  float *infos;          /* [count x num_infos] or NULL */
+  float rewards[DR_BLOCK_ROWS];
+  uint8_t terminated[DR_BLOCK_ROWS];
+  uint8_t truncated[DR_BLOCK_ROWS];
+  uint8_t valid[DR_BLOCK_ROWS];
+  uint8_t failed[DR_BLOCK_ROWS]; /* by the env's own word */
+} block;
+
+static size_t width_of(const block *b) { return (size_t)b->batch->spec.observation_size; }
+
+/* Rows i.. of the block as the env sees them. */
+static drover_env_rows env_rows(block *b, int32_t i, int32_t count) {
+  const drover_batch *batch = b->batch;
   return (drover_env_rows){
       .count = count,
-      .first_env = e,
+      .first_env = b->first + i,
       .seed = batch->seed,
       .purpose = DROVER_RANDOM_STEP,
-      .counters = batch->lifetime_steps + e,
-      .actions = (const unsigned char *)rows->actions + (size_t)e * action_bytes,
-      .observations = rows->observations + (size_t)e * (size_t)batch->spec.observation_size,
-      .rewards = rows->rewards + e,
-      .terminated = rows->terminated + e,
-      .truncated = rows->truncated + e,
-      .infos = rows->infos ? rows->infos + (size_t)e * (size_t)batch->spec.num_infos : NULL,
-      .failed = failed,
+      .counters = batch->lifetime_steps + b->first + i,
+      .actions = b->actions + (size_t)i * (size_t)batch->spec.action_size * 4,
+      .observations = b->observations + (size_t)i * width_of(b),
+      .rewards = b->rewards + i,
+      .terminated = b->terminated + i,
+      .truncated = b->truncated + i,
+      .infos = b->infos ? b->infos + (size_t)i * (size_t)batch->spec.num_infos : NULL,
+      .failed = b->failed + i,
   };
 }
 
-static void call_env(const drover_batch *batch, const dr_rows *rows, int32_t first, int32_t count, uint8_t *failed) {
+static void call_env(block *b, int32_t begin, int32_t count) {
+  const drover_batch *batch = b->batch;
   const drover_env_type *type = batch->type;
-  unsigned char *state = batch->states + (size_t)first * batch->spec.state_size;
+  unsigned char *state = batch->states + (size_t)(b->first + begin) * batch->spec.state_size;
   if (type->step_many && !batch->options.scalar) {
-    const drover_env_rows call = env_rows(batch, rows, first, count, failed);
-    if (type->step_many(batch->shared, state, &call) != 0) memset(failed, 1, (size_t)count);
+    const drover_env_rows call = env_rows(b, begin, count);
+    if (type->step_many(batch->shared, state, &call) != 0) memset(b->failed + begin, 1, (size_t)count);
     return;
   }
-  drover_env_rows call = env_rows(batch, rows, first, 1, failed);
+  drover_env_rows call = env_rows(b, begin, 1);
   const size_t action_bytes = (size_t)batch->spec.action_size * 4;
-  for (int32_t i = 0; i < count; i++) {
-    failed[i] = (uint8_t)(batch->type->step(batch->shared, state, &call) != 0);
+  for (int32_t i = begin; i < begin + count; i++) {
+    b->failed[i] = (uint8_t)(type->step(batch->shared, state, &call) != 0);
     state += batch->spec.state_size;
     call.first_env++;
     call.counters++;
@@ -97,13 +117,16 @@ drover_status dr_batch_begin_episode(drover_batch *batch, int32_t e, float *obse
   return count_fault(batch, e, DROVER_FAULT_RESET);
 }
 
-static drover_status end_episode(drover_batch *batch, const dr_rows *rows, const float *previous, int32_t e) {
-  const size_t width = (size_t)batch->spec.observation_size;
-  float *observation = rows->observations + (size_t)e * width;
-  if (batch->faults[e]) memcpy(observation, previous, width * sizeof *observation); /* the last finite one */
-  memcpy(batch->final_observations + (size_t)e * width, observation, width * sizeof *observation);
+static drover_status end_episode(block *b, int32_t i) {
+  drover_batch *batch = b->batch;
+  const size_t width = width_of(b), bytes = width * sizeof(float);
+  const int32_t e = b->first + i;
+  float *observation = b->observations + (size_t)i * width;
+  if (batch->faults[e]) memcpy(observation, b->previous + (size_t)i * width, bytes); /* the last finite one */
+  memcpy(batch->final_observations + (size_t)e * width, observation, bytes);
   batch->finished_returns[e] = batch->running_returns[e];
   batch->finished_lengths[e] = batch->running_lengths[e];
+  batch->ended[e] = 1;
   if (batch->options.autoreset == DROVER_AUTORESET_SAME_STEP) return dr_batch_begin_episode(batch, e, observation);
   batch->special[e] = DR_SPECIAL_FINISHED;
   return DROVER_OK;
@@ -111,30 +134,26 @@ static drover_status end_episode(drover_batch *batch, const dr_rows *rows, const
 
 /* ---- Judging a block ----------------------------------------------------------------------------------------- */
 
-/* Find the rows that failed: error, non-finite observation or reward. Each becomes a truncated, invalid row. */
-static drover_status mark_faults(drover_batch *batch, const dr_rows *rows, int32_t first, int32_t count,
-                                 const uint8_t *failed) {
-  const size_t width = (size_t)batch->spec.observation_size;
+static uint8_t find_fault(const block *b, int32_t i) {
+  if (b->failed[i]) return DROVER_FAULT_STEP;
+  if (!dr_all_finite(b->observations + (size_t)i * width_of(b), width_of(b))) return DROVER_FAULT_OBSERVATION;
+  return dr_is_finite(b->rewards[i]) ? 0 : DROVER_FAULT_REWARD;
+}
+
+/* Each row that failed becomes a truncated, invalid one. */
+static drover_status mark_faults(block *b) {
+  const size_t num_infos = (size_t)b->batch->spec.num_infos;
   drover_status status = DROVER_OK;
-  for (int32_t i = 0; i < count; i++) {
-    const int32_t e = first + i;
-    if (!rows->valid[e]) continue; /* a reset row */
-    uint8_t reason = 0;
-    if (failed[i])
-      reason = DROVER_FAULT_STEP;
-    else if (!dr_all_finite(rows->observations + (size_t)e * width, width))
-      reason = DROVER_FAULT_OBSERVATION;
-    else if (!dr_is_finite(rows->rewards[e]))
-      reason = DROVER_FAULT_REWARD;
+  for (int32_t i = 0; i < b->count; i++) {
+    const uint8_t reason = b->valid[i] ? find_fault(b, i) : 0; /* not valid: a reset row */
     if (!reason) continue;
-    batch->faults[e] = reason;
-    rows->valid[e] = 0;
-    rows->rewards[e] = 0;
-    rows->terminated[e] = 0;
-    rows->truncated[e] = 1;
-    if (rows->infos)
-      memset(rows->infos + (size_t)e * (size_t)batch->spec.num_infos, 0, (size_t)batch->spec.num_infos * 4);
-    const drover_status counted = count_fault(batch, e, reason);
+    b->batch->faults[b->first + i] = reason;
+    b->valid[i] = 0;
+    b->rewards[i] = 0;
+    b->terminated[i] = 0;
+    b->truncated[i] = 1;
+    if (b->infos) memset(b->infos + (size_t)i * num_infos, 0, num_infos * sizeof(float));
+    const drover_status counted = count_fault(b->batch, b->first + i, reason);
     if (counted != DROVER_OK) status = counted;
   }
   return status;
@@ -142,94 +161,106 @@ static drover_status mark_faults(drover_batch *batch, const dr_rows *rows, int32
 
 /* Add up returns and lengths, apply the time limit. True if an episode ended. plain: every row is a transition. Each
  * loop does one thing to one type, so that it vectorises. */
-static bool add_up(drover_batch *batch, const dr_rows *rows, int32_t first, int32_t count, bool plain) {
-  const float *restrict rewards = rows->rewards + first;
-  const uint8_t *restrict valid = rows->valid + first;
-  const uint8_t *restrict terminated = rows->terminated + first;
-  uint8_t *restrict truncated = rows->truncated + first;
-  double *restrict returns = batch->running_returns + first;
-  int32_t *restrict lengths = batch->running_lengths + first;
-  uint64_t *restrict lifetimes = batch->lifetime_steps + first;
+static bool add_up(block *b, bool plain) {
+  drover_batch *batch = b->batch;
+  const int32_t count = b->count;
+  double *restrict returns = batch->running_returns + b->first;
+  int32_t *restrict lengths = batch->running_lengths + b->first;
+  uint64_t *restrict lifetimes = batch->lifetime_steps + b->first;
   const int32_t limit = batch->options.max_episode_steps > 0 ? batch->options.max_episode_steps : INT32_MAX;
-  for (int32_t i = 0; i < count; i++) returns[i] += (double)rewards[i];
+  for (int32_t i = 0; i < count; i++) returns[i] += (double)b->rewards[i];
   for (int32_t i = 0; i < count; i++) lifetimes[i]++;
   int32_t longest = 0;
-  if (plain) {
-    for (int32_t i = 0; i < count; i++) {
-      lengths[i]++;
-      longest = lengths[i] > longest ? lengths[i] : longest;
-    }
-  } else {
-    for (int32_t i = 0; i < count; i++) {
-      lengths[i] += valid[i];
-      longest = lengths[i] > longest ? lengths[i] : longest;
-    }
+  for (int32_t i = 0; i < count; i++) {
+    lengths[i] += plain ? 1 : b->valid[i];
+    longest = lengths[i] > longest ? lengths[i] : longest;
   }
   if (longest >= limit)
-    for (int32_t i = 0; i < count; i++) truncated[i] |= (uint8_t)(valid[i] && lengths[i] >= limit);
-  return dr_any_byte(terminated, (size_t)count) || dr_any_byte(truncated, (size_t)count);
+    for (int32_t i = 0; i < count; i++) b->truncated[i] |= (uint8_t)(b->valid[i] && lengths[i] >= limit);
+  return dr_any_byte(b->terminated, (size_t)count) || dr_any_byte(b->truncated, (size_t)count);
 }
 
 /* Envs that cannot be stepped: broken ones and, in next-step mode, finished ones begin an episode instead. */
-static drover_status advance_around_special(drover_batch *batch, const dr_rows *rows, int32_t first, int32_t count,
-                                            uint8_t *failed) {
-  const size_t width = (size_t)batch->spec.observation_size;
+static drover_status advance_around_special(block *b) {
+  const uint8_t *special = b->batch->special + b->first;
   drover_status status = DROVER_OK;
-  for (int32_t i = 0; i < count;) {
+  for (int32_t i = 0; i < b->count;) {
     int32_t run = 0;
-    while (i + run < count && !batch->special[first + i + run]) run++;
+    while (i + run < b->count && !special[i + run]) run++;
     if (run > 0) {
-      call_env(batch, rows, first + i, run, failed + i);
+      call_env(b, i, run);
       i += run;
       continue;
     }
-    const int32_t e = first + i++;
-    rows->valid[e] = 0;
-    rows->rewards[e] = 0;
-    const drover_status begun = dr_batch_begin_episode(batch, e, rows->observations + (size_t)e * width);
+    b->valid[i] = 0;
+    b->rewards[i] = 0;
+    const drover_status begun =
+        dr_batch_begin_episode(b->batch, b->first + i, b->observations + (size_t)i * width_of(b));
     if (begun != DROVER_OK) status = begun;
+    i++;
   }
   return status;
 }
 
+/* ---- A block ------------------------------------------------------------------------------------------------- */
+
+static void open_block(block *b, drover_batch *batch, dr_worker *worker, const dr_rows *rows, int32_t first,
+                       int32_t count) {
+  const size_t width = (size_t)batch->spec.observation_size, n = (size_t)count, f = (size_t)first;
+  b->batch = batch;
+  b->first = first;
+  b->count = count;
+  b->actions = (const unsigned char *)rows->actions + f * (size_t)batch->spec.action_size * 4;
+  b->observations = rows->observations + f * width;
+  b->infos = rows->infos ? rows->infos + f * (size_t)batch->spec.num_infos : NULL;
+  if (rows->previous_observations) {
+    b->previous = rows->previous_observations + f * width;
+  } else {
+    float *kept = batch->scratch + (size_t)worker->index * DR_BLOCK_ROWS * width;
+    memcpy(kept, b->observations, n * width * sizeof *kept);
+    b->previous = kept;
+  }
+  memset(b->terminated, 0, n);
+  memset(b->truncated, 0, n);
+  memset(b->failed, 0, n);
+  memset(b->valid, 1, n);
+  if (b->infos) memset(b->infos, 0, n * (size_t)batch->spec.num_infos * sizeof(float));
+  /* Rarely set: looked at, and written only then, so that the line can stay with all who share it. */
+  if (dr_any_byte(batch->faults + first, n)) memset(batch->faults + first, 0, n);
+  if (dr_any_byte(batch->ended + first, n)) memset(batch->ended + first, 0, n);
+}
+
+static void store_block(const block *b, const dr_rows *rows) {
+  const size_t n = (size_t)b->count;
+  memcpy(rows->rewards + b->first, b->rewards, n * sizeof(float));
+  memcpy(rows->terminated + b->first, b->terminated, n);
+  memcpy(rows->truncated + b->first, b->truncated, n);
+  memcpy(rows->valid + b->first, b->valid, n);
+}
+
 drover_status dr_batch_advance(drover_batch *batch, dr_worker *worker, const dr_rows *rows, int32_t first,
                                int32_t count) {
-  const size_t width = (size_t)batch->spec.observation_size, n = (size_t)count;
-  if (count <= 0) return DROVER_OK;
-  uint8_t failed[DR_BLOCK_ROWS];
-  const float *previous = rows->previous_observations ? rows->previous_observations + (size_t)first * width : NULL;
-  if (!previous) {
-    float *kept = batch->scratch + (size_t)worker->index * DR_BLOCK_ROWS * width;
-    memcpy(kept, rows->observations + (size_t)first * width, n * width * sizeof *kept);
-    previous = kept;
-  }
-  memset(failed, 0, n);
-  memset(rows->terminated + first, 0, n);
-  memset(rows->truncated + first, 0, n);
-  memset(rows->valid + first, 1, n);
-  memset(batch->faults + first, 0, n);
-  if (rows->infos)
-    memset(rows->infos + (size_t)first * (size_t)batch->spec.num_infos, 0, n * (size_t)batch->spec.num_infos * 4);
-
+  block b;
+  open_block(&b, batch, worker, rows, first, count);
+  const size_t n = (size_t)count;
   drover_status status = DROVER_OK;
   const bool steppable = !dr_any_byte(batch->special + first, n);
   if (steppable)
-    call_env(batch, rows, first, count, failed);
+    call_env(&b, 0, count);
   else
-    status = advance_around_special(batch, rows, first, count, failed);
-
-  const bool sound = !dr_any_byte(failed, n) && dr_all_finite(rows->observations + (size_t)first * width, n * width) &&
-                     dr_all_finite(rows->rewards + first, n);
+    status = advance_around_special(&b);
+  const bool sound =
+      !dr_any_byte(b.failed, n) && dr_all_finite(b.observations, n * width_of(&b)) && dr_all_finite(b.rewards, n);
   if (!sound) {
-    const drover_status marked = mark_faults(batch, rows, first, count, failed);
+    const drover_status marked = mark_faults(&b);
     if (marked != DROVER_OK) status = marked;
   }
-  if (!add_up(batch, rows, first, count, steppable && sound)) return status;
-  for (int32_t i = 0; i < count; i++) {
-    const int32_t e = first + i;
-    if (!(rows->terminated[e] | rows->truncated[e])) continue;
-    const drover_status ended = end_episode(batch, rows, previous + (size_t)i * width, e);
+  const bool any_ended = add_up(&b, steppable && sound);
+  for (int32_t i = 0; any_ended && i < count; i++) {
+    if (!(b.terminated[i] | b.truncated[i])) continue;
+    const drover_status ended = end_episode(&b, i);
     if (ended != DROVER_OK) status = ended;
   }
+  store_block(&b, rows);
   return status;
 }

@@ -205,6 +205,7 @@ static drover_status reset_rows(void *object, dr_worker *worker, int32_t first, 
   memset(batch->truncated + f, 0, n);
   memset(batch->valid + f, 0, n);
   memset(batch->faults + f, 0, n);
+  memset(batch->ended + f, 0, n);
   memset(batch->finished_returns + f, 0, n * sizeof *batch->finished_returns);
   memset(batch->finished_lengths + f, 0, n * sizeof *batch->finished_lengths);
   memset(batch->final_observations + f * width, 0, n * width * sizeof(float));
@@ -279,6 +280,7 @@ static drover_status allocate(drover_batch *batch) {
   batch->running_lengths = dr_slab_alloc(n, sizeof *batch->running_lengths);
   batch->special = dr_slab_alloc(n, 1);
   batch->faults = dr_slab_alloc(n, 1);
+  batch->ended = dr_slab_alloc(n, 1);
   batch->observations = dr_slab_alloc(n, width * sizeof(float));
   batch->rewards = dr_slab_alloc(n, sizeof(float));
   batch->terminated = dr_slab_alloc(n, 1);
@@ -292,9 +294,9 @@ static drover_status allocate(drover_batch *batch) {
   if (batch->spec.num_infos > 0) batch->infos = dr_slab_alloc(n, (size_t)batch->spec.num_infos * sizeof(float));
   const bool good = batch->states && batch->created && batch->lifetime_steps && batch->episode_numbers &&
                     batch->running_returns && batch->running_lengths && batch->special && batch->faults &&
-                    batch->observations && batch->rewards && batch->terminated && batch->truncated && batch->valid &&
-                    batch->final_observations && batch->finished_returns && batch->finished_lengths && batch->actions &&
-                    batch->scratch && (batch->infos || batch->spec.num_infos == 0);
+                    batch->ended && batch->observations && batch->rewards && batch->terminated && batch->truncated &&
+                    batch->valid && batch->final_observations && batch->finished_returns && batch->finished_lengths &&
+                    batch->actions && batch->scratch && (batch->infos || batch->spec.num_infos == 0);
   if (good) return DROVER_OK;
   return dr_fail(DROVER_ERROR_NO_MEMORY,
                  "batch: no memory for %d envs of %s (%zu bytes of state and %zu of observation each)",
@@ -316,6 +318,7 @@ static void free_batch(drover_batch *batch) {
                          batch->running_lengths,
                          batch->special,
                          batch->faults,
+                         batch->ended,
                          batch->observations,
                          batch->rewards,
                          batch->terminated,

@@ -49,6 +49,7 @@ struct drover_batch {
   int32_t *running_lengths;  /* [N] */
   uint8_t *special;          /* [N] dr_special */
   uint8_t *faults;           /* [N] of the latest step: reason | reset's reason << 4 */
+  uint8_t *ended;            /* [N] 1 if the latest step ended an episode */
   uint8_t *created;          /* [N] 1 once `create` succeeded */
   double step_row_ns;        /* smoothed cost of stepping one row by `step`; 0 = not known */
 

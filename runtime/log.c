@@ -63,15 +63,13 @@ static drover_status log_episode(dr_log *log, const drover_batch *batch, drover_
 drover_status dr_log_step(dr_log *log, const drover_batch *batch, const uint8_t *terminated, const uint8_t *truncated,
                           int32_t first, int32_t count, int32_t step) {
   const size_t n = (size_t)count;
-  if (!dr_any_byte(terminated + first, n) && !dr_any_byte(truncated + first, n) &&
-      !dr_any_byte(batch->faults + first, n))
-    return DROVER_OK;
+  if (!dr_any_byte(batch->ended + first, n) && !dr_any_byte(batch->faults + first, n)) return DROVER_OK;
   drover_status status = DROVER_OK;
   for (int32_t e = first; e < first + count && status == DROVER_OK; e++) {
     const uint8_t fault = batch->faults[e];
     if (fault & 15) status = log_fault(log, step, e, fault & 15);
     if (fault >> 4 && status == DROVER_OK) status = log_fault(log, step, e, fault >> 4);
-    if (!(terminated[e] | truncated[e]) || status != DROVER_OK) continue;
+    if (!batch->ended[e] || status != DROVER_OK) continue;
     status = log_episode(log, batch,
                          (drover_episode){.step = step,
                                           .env = e,

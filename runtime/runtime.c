@@ -184,8 +184,8 @@ static void start_threads(drover_runtime *runtime) {
   release_rendezvous(r);
 }
 
-/* Roots whose runs ended before they began are still queued: they hold the board (or an exchange), so give them a moment
- * to begin and let go. Where oneTBB's threads are busy elsewhere they do so later. */
+/* Roots whose runs ended before they began are still queued: they hold the board (or an exchange), so give them a
+ * moment to begin and let go. Where oneTBB's threads are busy elsewhere they do so later. */
 static void drain_roots(const dr_board *board) {
   const uint64_t limit = dr_monotonic_ns() + 100000000u;
   while (atomic_load_explicit(&board->num_waiting, memory_order_relaxed) > 0 && dr_monotonic_ns() < limit)
