@@ -1,7 +1,6 @@
 /* inference.c: rows through the layers: tiles planned, chains run, heads applied. */
 #include "policy/inference.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,7 +161,7 @@ static size_t place_parts(const dr_inference *inference, dr_weights *self) {
 }
 
 static void set_gaussian(const dr_mlp *mlp, dr_weights *self) {
-  assert(self->std_dev && self->inverse_std); /* laid out for a Gaussian head */
+  if (!self->std_dev || !self->inverse_std) return; /* not laid out: not a Gaussian head */
   const double half_log_two_pi = 0.91893853320467274;
   self->logprob_constant = 0;
   for (int32_t i = 0; i < mlp->options.num_outputs; i++) {

@@ -56,7 +56,7 @@ static void call_env(block *b, int32_t begin, int32_t count) {
   drover_env_rows call = env_rows(b, begin, 1);
   const size_t action_bytes = (size_t)batch->spec.action_size * 4;
   for (int32_t i = begin; i < begin + count; i++) {
-    b->failed[i] = (uint8_t)(type->step(batch->shared, state, &call) != 0);
+    if (type->step(batch->shared, state, &call) != 0) b->failed[i] = 1;
     state += batch->spec.state_size;
     call.first_env++;
     call.counters++;
@@ -65,6 +65,7 @@ static void call_env(block *b, int32_t begin, int32_t count) {
     call.rewards++;
     call.terminated++;
     call.truncated++;
+    call.failed++;
     if (call.infos) call.infos += batch->spec.num_infos;
   }
 }
