@@ -60,7 +60,7 @@ typedef struct drover_batch_view {
   const float
       *final_observations;       /* [N x observation_size] last observation of the episode where terminated|truncated */
   const double *episode_returns; /* [N] sum of rewards of the episode that ended, where terminated|truncated */
-  const int32_t *episode_lengths; /* [N] its steps, likewise */
+  const int32_t *episode_lengths; /* [N] its steps, likewise; a faulted step does not count */
   const uint64_t *lifetime_steps; /* [N] steps of each env since the batch was reset with a seed */
   int64_t num_faults;             /* since the batch was reset with a seed */
 } drover_batch_view;
@@ -87,7 +87,8 @@ DROVER_API drover_status drover_batch_step(drover_batch *batch, const void *acti
 DROVER_API drover_status drover_batch_send(drover_batch *batch, int32_t count, const int32_t *env_ids,
                                            const void *actions);
 
-/* Wait until `count` sent envs are ready (or all that are in flight, if fewer) and write their ids to env_ids
+/* The caller's thread is one of the workers here too, so a call may last as long as one slow env's step beyond its
+ * need. Wait until `count` sent envs are ready (or all that are in flight, if fewer) and write their ids to env_ids
  * [count], in the order in which they became ready, and how many to *num_ready. Their rows are in the batch's view.
  * timeout_s < 0: no limit. When the limit passes: DROVER_ERROR_TIMEOUT with what is ready. With nothing in flight:
  * DROVER_ERROR_STATE. */
