@@ -146,6 +146,8 @@ static void add_efficiency(dr_case_list *list) {
   c.num_envs = 48;
   c.shard = 16;
   c.num_steps = 4096;
+  c.args = "cost=1us";
+  dr_case_add(list, c, "spin/efficiency/48-in-16s/Spin-1us");
   c.args = "cost=200ns";
   dr_case_add(list, c, "spin/efficiency/48-in-16s/Spin-200ns");
   c.has_target = false;

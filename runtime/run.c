@@ -9,8 +9,10 @@
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
 
-/* A claim should cost about 1/50 of what it claims: 20 ns when the line is at home, 100 ns when it is not. */
-static const double CLAIM_NS = 1000.0;
+/* A claim costs 20 ns where the line is at home and 100 ns where it is not, and what a block of rows costs besides its
+ * rows, some 60 ns. While nobody is idle, claims are large; a worker that runs out of work waits for one at most. */
+static const double BUSY_CLAIM_NS = 8000.0;
+static const double IDLE_CLAIM_NS = 1000.0;
 /* An inference claim is at least a tile; smaller ones would waste the padding. */
 static const double INFER_CLAIM_NS = 20000.0;
 /* A phase worth less than this is not worth helping with: moving its lines to another core costs as much. */
@@ -202,10 +204,12 @@ static int32_t choose_grain(const dr_run *run, const dr_chain *chain, const dr_p
   const double row_ticks = (double)chain->row_ticks[phase->cost];
   const double phase_ticks = row_ticks * chain->num_rows;
   *worth_helping = run->runtime->num_workers > 1 && (row_ticks == 0 || phase_ticks > to_ticks(HELP_NS));
-  const bool chunk_binds = phase->chunk > 0 && atomic_load_explicit(&run->num_idle, memory_order_relaxed) == 0;
-  if (chunk_binds) return phase->chunk;
+  const bool all_busy = atomic_load_explicit(&run->num_idle, memory_order_relaxed) == 0;
+  if (phase->chunk > 0 && all_busy) return phase->chunk;
   if (!*worth_helping) return chain->num_rows;
-  const double wanted = to_ticks(phase->kind == DR_KIND_INFER ? INFER_CLAIM_NS : CLAIM_NS);
+  const double wanted = to_ticks(phase->kind == DR_KIND_INFER ? INFER_CLAIM_NS
+                                 : all_busy                   ? BUSY_CLAIM_NS
+                                                              : IDLE_CLAIM_NS);
   const int32_t multiple = phase->multiple > 1 ? phase->multiple : 1;
   double rows = row_ticks > 0 ? wanted / row_ticks : chain->num_rows / 8.0;
   if (rows > chain->num_rows) rows = chain->num_rows;
