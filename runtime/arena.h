@@ -13,8 +13,8 @@ typedef struct dr_arena dr_arena;
 /* What a task calls: worker is the thread's place in the arena, 1..num_workers - 1 (0 for dr_arena_execute). */
 typedef void (*dr_arena_fn)(void *arg, uint64_t word, int32_t worker);
 
-/* An arena for num_workers threads, one place of them reserved for a caller. Raises oneTBB's process-wide limit (by a
- * global_control that lives as long as the arena) only where num_workers exceeds it. */
+/* An arena for num_workers threads, one place of them reserved for a caller. Raises oneTBB's process-wide limit (by one
+ * global_control that all arenas share) only where num_workers exceeds what oneTBB gives by itself. */
 drover_status dr_arena_create(dr_arena **out, int32_t num_workers);
 void dr_arena_destroy(dr_arena *arena);
 

@@ -18,14 +18,7 @@ typedef enum dr_special {
 } dr_special;
 
 /* The smoothed costs that runs over a batch keep (dr_phase.cost). */
-enum {
-  DR_COST_STEP = 0,
-  DR_COST_INFER = 1,
-  DR_COST_RESET = 2,
-  DR_COST_COPY = 3,
-  DR_COST_VALUE = 4,
-  DR_COST_ADVANTAGE = 5
-};
+enum { DR_COST_STEP = 0, DR_COST_INFER = 1, DR_COST_RESET = 2, DR_COST_VALUE = 3, DR_COST_ADVANTAGE = 4 };
 
 struct drover_batch {
   dr_handle handle;

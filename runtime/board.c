@@ -116,15 +116,9 @@ void dr_place_sleep(dr_place *place, _Atomic int32_t *until, int64_t timeout_us)
   }
   pthread_mutex_lock(&place->lock);
   atomic_fetch_add_explicit(&place->num_sleepers, 1, memory_order_seq_cst);
-  int timed_out = 0;
-  while (atomic_load_explicit(until, memory_order_seq_cst) != 0 && !timed_out) {
-    if (timeout_us < 0) {
-      pthread_cond_wait(&place->changed, &place->lock);
-    } else {
-      pthread_cond_timedwait(&place->changed, &place->lock, &limit);
-      timed_out = 1; /* or woken: the caller looks around either way */
-    }
-  }
+  /* Woken or timed out: the caller looks around either way. */
+  if (atomic_load_explicit(until, memory_order_seq_cst) != 0)
+    pthread_cond_timedwait(&place->changed, &place->lock, &limit);
   atomic_fetch_sub_explicit(&place->num_sleepers, 1, memory_order_relaxed);
   pthread_mutex_unlock(&place->lock);
 }

@@ -62,7 +62,7 @@ static inline bool dr_board_rivals_wait(const dr_board *board) {
          atomic_load_explicit(&board->num_waiting, memory_order_relaxed) > 0;
 }
 
-/* Sleep until dr_place_wake or timeout_us passes (< 0: no limit), unless *until is 0 already. */
+/* Sleep until dr_place_wake or timeout_us passes, unless *until is 0 already. */
 void dr_place_sleep(dr_place *place, _Atomic int32_t *until, int64_t timeout_us);
 void dr_place_wake(dr_place *place);
 
