@@ -41,6 +41,9 @@ typedef struct drover_mlp_options {
   uint64_t seed;         /* of the initial weights: orthogonal, gain sqrt(2) hidden, 0.01 policy output, 1 value output;
                             biases 0, the unit head's last -2 */
   float initial_log_std; /* Gaussian head, -20..20; default 0 */
+  int32_t shared_values; /* 1: the value is a second head on the policy network's last hidden layer; default 0 */
+  int32_t normalize_observations; /* 1: layer 0 sees clip((x - mean) / std, -10, 10); mean and std are parameters that
+                                     no gradient moves; initially 0 and 1; default 0 */
 } drover_mlp_options;
 
 DROVER_API drover_status drover_mlp_options_init(drover_mlp_options *options, size_t size);
@@ -66,8 +69,12 @@ DROVER_API drover_status drover_policy_save(drover_policy *policy, const char *p
  * drover_mlp_options_init. */
 DROVER_API drover_status drover_policy_get_mlp(drover_policy *policy, drover_mlp_options *out);
 
+/* Fit options to the inner loop of an env: inner observation and action sizes, the unit head, no values. */
+DROVER_API drover_status drover_mlp_options_fit_inner(drover_mlp_options *options, const drover_env_spec *spec);
+
 /* How many float32 parameters the network has, in this order: for each layer weight [out x in] then bias [out];
- * log_std [out] if Gaussian; then the value network's layers. */
+ * log_std [out] if Gaussian; then the value network's layers (shared_values: its one layer); then, if
+ * normalize_observations, mean [observation_size] and std [observation_size]. */
 DROVER_API drover_status drover_policy_num_weights(drover_policy *policy, size_t *out);
 DROVER_API drover_status drover_policy_get_weights(drover_policy *policy, float *weights, size_t count);
 

@@ -45,7 +45,8 @@ extern "C" {
   X(DROVER_ERROR_NOT_FOUND, -13, "no such name")                                            \
   X(DROVER_ERROR_UNSUPPORTED, -14, "not available in this build, env or machine")           \
   X(DROVER_ERROR_OVERSUBSCRIBED, -15, "more threads would run than there are cores")        \
-  X(DROVER_ERROR_INTERNAL, -16, "a dependency failed unexpectedly")
+  X(DROVER_ERROR_INTERNAL, -16, "a dependency failed unexpectedly")                         \
+  X(DROVER_ERROR_DIVERGED, -17, "a loss or a gradient is not finite")
 
 typedef enum drover_status {
 #define DROVER_STATUS_ENUM(name, value, meaning) name = value,

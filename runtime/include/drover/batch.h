@@ -42,7 +42,8 @@ typedef enum drover_fault_reason {
   DROVER_FAULT_STEP = 1,        /* step returned an error */
   DROVER_FAULT_RESET = 2,       /* reset returned an error: the env is tried again at its next step */
   DROVER_FAULT_OBSERVATION = 3, /* a non-finite observation */
-  DROVER_FAULT_REWARD = 4       /* a non-finite reward */
+  DROVER_FAULT_REWARD = 4,      /* a non-finite reward */
+  DROVER_FAULT_INNER = 5        /* `begin` or `tick` returned an error, or an inner number was not finite */
 } drover_fault_reason;
 
 /* The batch's rows after the latest call; the batch's memory, valid until it is destroyed, overwritten by the next
@@ -51,12 +52,13 @@ typedef struct drover_batch_view {
   size_t size; /* set by the caller to sizeof(drover_batch_view) */
   int32_t num_envs;
   const drover_env_spec *spec;
-  const float *observations; /* [N x observation_size] what the next action should answer */
-  const float *rewards;      /* [N] */
-  const uint8_t *terminated; /* [N] */
-  const uint8_t *truncated;  /* [N] */
-  const uint8_t *valid;      /* [N] 0: this row is a fault or a next-step reset, not a transition */
-  const float *infos;        /* [N x num_infos] or NULL */
+  const float *observations;  /* [N x observation_size] what the next action should answer */
+  const float *rewards;       /* [N] */
+  const uint8_t *terminated;  /* [N] */
+  const uint8_t *truncated;   /* [N] */
+  const uint8_t *valid;       /* [N] 0: this row is a fault or a next-step reset, not a transition */
+  const float *infos;         /* [N x num_infos] or NULL */
+  const float *inner_samples; /* [N x inner_sample_size] of one random tick of the latest step; or NULL */
   const float
       *final_observations;       /* [N x observation_size] last observation of the episode where terminated|truncated */
   const double *episode_returns; /* [N] sum of rewards of the episode that ended, where terminated|truncated */

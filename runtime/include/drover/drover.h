@@ -5,8 +5,10 @@
 #include <drover/base.h>
 #include <drover/batch.h>
 #include <drover/env.h>
+#include <drover/inner.h>
 #include <drover/mlp.h>
 #include <drover/policy.h>
+#include <drover/ppo.h>
 #include <drover/random.h>
 #include <drover/registry.h>
 #include <drover/rollout.h>

@@ -72,6 +72,12 @@ typedef struct drover_env_spec {
   const char *const *param_names; /* [num_params] */
   size_t save_size;               /* bytes an env that save/load use; 0 = save/load are not possible */
   size_t memory_bytes;            /* informative: bytes an env allocates by itself besides state_size */
+
+  /* The inner loop, for hierarchical control (see drover_env_tick); all 0 = there is none. */
+  int32_t num_ticks;              /* K, ticks a step, 1..4096 */
+  int32_t inner_observation_size; /* float32 that the inner policy sees, 1..65536 */
+  int32_t inner_action_size;      /* float32 that it answers, 1..65536 */
+  int32_t inner_sample_size;      /* float32 of the sample kept of one tick a step, 0 = none; for the inner learner */
 } drover_env_spec;
 
 /* `count` neighbouring envs, one call. Row i is env first_env + i. Everything is the runtime's; valid in the call. */
@@ -94,6 +100,29 @@ typedef struct drover_env_rows {
  * same call give the same stream, from its beginning. */
 static inline drover_random drover_env_random(const drover_env_rows *rows, int32_t i) {
   return drover_random_at(rows->seed, (uint32_t)(rows->first_env + i), rows->purpose, rows->counters[i]);
+}
+
+/* One tick of one env: a call of `begin` or `tick`. Everything is the runtime's; valid in the call.
+ *
+ * A step of an env with an inner loop is: the outer policy's action -> `begin` -> K times (the inner policy, on the
+ * rows of many envs at once -> `tick`) -> `step`, which judges what came of it. `begin` writes the inner observation of
+ * tick 0 and `tick` k that of tick k + 1. All K ticks always run. The sample of one tick, drawn for each step, is kept:
+ * who writes that tick's inner observation is given `sample` too. Non-finite inner numbers are a fault. */
+typedef struct drover_env_tick {
+  int32_t env;  /* absolute index */
+  int32_t tick; /* `tick`: which one, 0..K-1; `begin`: -1 */
+  uint64_t seed;
+  uint64_t counter;          /* lifetime step of the env */
+  const void *action;        /* [action_size] the outer action */
+  const float *inner_action; /* [inner_action_size] for this tick; NULL in `begin` */
+  float *inner_observation;  /* [inner_observation_size] of tick + 1, out; NULL in the last tick */
+  float *sample;             /* [inner_sample_size] of tick + 1, out, zero before; NULL where it is not wanted */
+} drover_env_tick;
+
+/* The random stream of this tick; `begin` has one of its own. */
+static inline drover_random drover_env_tick_random(const drover_env_tick *tick) {
+  return drover_random_at(tick->seed, (uint32_t)tick->env, DROVER_RANDOM_TICK,
+                          tick->counter * 4097 + (uint64_t)(tick->tick + 1));
 }
 
 /* The table. All functions return 0 on success and anything else on failure, and must not unwind through the caller.
@@ -131,6 +160,11 @@ typedef struct drover_env_type {
 
   /* Optional: parameter `param` (index into spec.param_names) of one env becomes `value`; between steps. */
   int (*set_param)(void *shared, void *state, int32_t param, float value);
+
+  /* The inner loop: both if spec.num_ticks > 0, else never called. Nonzero = this env failed: its other ticks and its
+   * `step` are left out. `step` is then called after the last tick, `step_many` never. */
+  int (*begin)(void *shared, void *state, const drover_env_tick *tick);
+  int (*tick)(void *shared, void *state, const drover_env_tick *tick);
 } drover_env_type;
 
 /* What a plugin exports under the name DROVER_ENV_PLUGIN_SYMBOL. The table lives as long as the shared object. */

@@ -88,6 +88,12 @@ DROVER_API drover_status drover_policy_get_spec(drover_policy *policy, drover_po
 DROVER_API drover_status drover_policy_act(drover_policy *policy, struct drover_batch *batch, int32_t deterministic,
                                            void *actions, float *logprobs, float *values);
 
+/* The policy inside the steps of a batch whose env type has an inner loop (spec.num_ticks > 0): it maps inner
+ * observations to inner actions, at every tick, on tiles of a shard's rows, deterministically. Needed before the first
+ * step; stays until another is set or the batch is destroyed, and cannot be destroyed before. Between calls only, with
+ * nothing in flight. A run uses the weights that it began with. NULL takes the policy away. */
+DROVER_API drover_status drover_batch_set_inner_policy(struct drover_batch *batch, drover_policy *policy);
+
 #ifdef __cplusplus
 }
 #endif

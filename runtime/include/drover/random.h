@@ -22,6 +22,8 @@ typedef enum drover_random_purpose {
   DROVER_RANDOM_ACTION = 2, /* action noise; step = the env's lifetime step */
   DROVER_RANDOM_INIT = 3,   /* initial weights; env = layer, step = 0 */
   DROVER_RANDOM_LEARN = 4,  /* minibatch permutations */
+  DROVER_RANDOM_TICK = 5,   /* ticks of an inner loop: drover_env_tick_random */
+  DROVER_RANDOM_SAMPLE = 6, /* which tick of a step is kept as inner sample; step = the env's lifetime step */
   DROVER_RANDOM_USER = 16
 } drover_random_purpose;
 

@@ -71,19 +71,21 @@ typedef struct drover_rollout_view {
   int32_t observation_size;
   int32_t action_size;
   int32_t num_infos;
+  int32_t inner_sample_size;
   int32_t shard; /* envs a shard in this rollout; informative, as the contents do not depend on it */
   drover_action_kind action_kind;
-  float *observations; /* [(T+1) x N x observation_size]; row T is what follows the last action */
-  void *actions;       /* [T x N x action_size] int32 or float32 raw samples */
-  float *logprobs;     /* [T x N] */
-  float *values;       /* [(T+1) x N], or NULL if the policy has none */
-  float *rewards;      /* [T x N] */
-  uint8_t *terminated; /* [T x N] */
-  uint8_t *truncated;  /* [T x N] */
-  uint8_t *valid;      /* [T x N] */
-  float *infos;        /* [T x N x num_infos] or NULL */
-  float *advantages;   /* [T x N] generalised advantage estimates (Schulman et al. 2016, eq. 16), or NULL */
-  float *returns;      /* [T x N] advantages + values, or NULL */
+  float *observations;  /* [(T+1) x N x observation_size]; row T is what follows the last action */
+  void *actions;        /* [T x N x action_size] int32 or float32 raw samples */
+  float *logprobs;      /* [T x N] */
+  float *values;        /* [(T+1) x N], or NULL if the policy has none */
+  float *rewards;       /* [T x N] */
+  uint8_t *terminated;  /* [T x N] */
+  uint8_t *truncated;   /* [T x N] */
+  uint8_t *valid;       /* [T x N] */
+  float *infos;         /* [T x N x num_infos] or NULL */
+  float *inner_samples; /* [T x N x inner_sample_size] of one random tick a step, 0 where not valid; or NULL */
+  float *advantages;    /* [T x N] generalised advantage estimates (Schulman et al. 2016, eq. 16), or NULL */
+  float *returns;       /* [T x N] advantages + values, or NULL */
   int64_t num_episodes;
   const drover_episode *episodes;  /* [num_episodes] in (step, env) order */
   const float *final_observations; /* [num_episodes x observation_size] */
