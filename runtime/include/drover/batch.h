@@ -107,6 +107,11 @@ DROVER_API drover_status drover_batch_get_sizes(drover_batch *batch, int32_t *sh
 DROVER_API drover_status drover_batch_set_param(drover_batch *batch, const char *name, const uint8_t *mask,
                                                 float value);
 
+/* Draw `count` samples [count x spec.inner_sample_size] for pretraining an inner policy with the env type's
+ * draw_sample, in the workers; sample i depends on (seed, i) alone. The envs are scratch memory: afterwards the batch
+ * is as after drover_batch_reset with its last seed. DROVER_ERROR_UNSUPPORTED if the env type has no draw_sample. */
+DROVER_API drover_status drover_batch_draw_samples(drover_batch *batch, uint64_t seed, int64_t count, float *samples);
+
 /* A checkpoint of all envs, counters and rows: *num_bytes is the size needed (bytes may be NULL to ask), or filled in.
  * DROVER_ERROR_UNSUPPORTED if the env type has no save/load. Loading needs the same env type, arguments and N. */
 DROVER_API drover_status drover_batch_save(drover_batch *batch, void *bytes, size_t *num_bytes);

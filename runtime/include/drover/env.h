@@ -165,6 +165,11 @@ typedef struct drover_env_type {
    * `step` are left out. `step` is then called after the last tick, `step_many` never. */
   int (*begin)(void *shared, void *state, const drover_env_tick *tick);
   int (*tick)(void *shared, void *state, const drover_env_tick *tick);
+
+  /* Optional: one sample [inner_sample_size, zero before] for pretraining the inner policy, drawn from the env type's
+   * own distribution (postures, reachable torques). The env's state is scratch memory: it is reset before it steps
+   * again. */
+  int (*draw_sample)(void *shared, void *state, drover_random *random, float *sample);
 } drover_env_type;
 
 /* What a plugin exports under the name DROVER_ENV_PLUGIN_SYMBOL. The table lives as long as the shared object. */
