@@ -17,7 +17,8 @@
   X(dr_env_ant)                      \
   X(dr_env_humanoid)                 \
   X(dr_env_humanoid_standup)         \
-  X(dr_env_mujoco)
+  X(dr_env_mujoco)                   \
+  X(dr_env_gait2d)
 #else
 #define DR_MUJOCO_ENVS(X)
 #endif

@@ -1,7 +1,6 @@
-/* bench.c: the list of cases, and the statistics of samples. */
+/* bench.c: the list of cases, and their messages. */
 #include "perf/bench.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +30,9 @@ void dr_cases_add_all(dr_case_list *list) {
   dr_cases_add_infer(list);
   dr_cases_add_spin(list);
   dr_cases_add_parts(list);
+  dr_cases_add_mujoco(list);
+  dr_cases_add_learn(list);
+  dr_cases_add_inner(list);
 }
 
 int dr_bench_fail(dr_bench *bench, const char *format, ...) {
@@ -45,20 +47,3 @@ int dr_bench_fail_status(dr_bench *bench, const char *what, drover_status status
   const char *sentence = drover_last_error();
   return dr_bench_fail(bench, "%s: %s", what, sentence[0] ? sentence : drover_status_meaning(status));
 }
-
-static int compare_doubles(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-double dr_quantile(const double *values, int32_t count, double p) {
-  double sorted[DR_BENCH_MAX_SAMPLES];
-  if (count <= 0 || count > DR_BENCH_MAX_SAMPLES) return NAN;
-  memcpy(sorted, values, (size_t)count * sizeof *values);
-  qsort(sorted, (size_t)count, sizeof *sorted, compare_doubles);
-  const double at = p * (count - 1);
-  const int32_t below = (int32_t)at, above = below + 1 < count ? below + 1 : below;
-  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
-}
-
-double dr_median(const double *values, int32_t count) { return dr_quantile(values, count, 0.5); }

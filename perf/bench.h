@@ -82,6 +82,9 @@ void dr_cases_add_ratio(dr_case_list *list);
 void dr_cases_add_infer(dr_case_list *list);
 void dr_cases_add_spin(dr_case_list *list);
 void dr_cases_add_parts(dr_case_list *list);
+void dr_cases_add_mujoco(dr_case_list *list);
+void dr_cases_add_learn(dr_case_list *list);
+void dr_cases_add_inner(dr_case_list *list);
 void dr_cases_add_all(dr_case_list *list);
 
 /* Set bench->message and return -1. */

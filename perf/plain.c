@@ -7,17 +7,27 @@
 int dr_plain_open(dr_plain *plain, dr_bench *bench, const dr_batch_request *request) {
   enum { MOST_ARGS = 8 };
   drover_env_arg items[MOST_ARGS];
-  char text[256], message[256] = "";
+  char text[256];
+  const drover_env_type *type;
   memset(plain, 0, sizeof *plain);
-  const drover_status status = drover_env_find(request->env, &plain->type);
+  const drover_status status = drover_env_find(request->env, &type);
   if (status != DROVER_OK) return dr_bench_fail_status(bench, request->env, status);
   snprintf(text, sizeof text, "%s", request->args ? request->args : "");
   const drover_env_args args = {dr_split_args(text, items, MOST_ARGS), items};
+  return dr_plain_open_type(plain, bench, type, &args, request);
+}
+
+int dr_plain_open_type(dr_plain *plain, dr_bench *bench, const drover_env_type *type, const drover_env_args *args,
+                       const dr_batch_request *request) {
+  char message[256] = "";
+  memset(plain, 0, sizeof *plain);
+  plain->type = type;
   plain->spec.size = sizeof plain->spec;
-  if (plain->type->open(&args, &plain->spec, &plain->shared, message, sizeof message) != 0)
-    return dr_bench_fail(bench, "%s: %s", request->env, message);
+  if (type->open(args, &plain->spec, &plain->shared, message, sizeof message) != 0)
+    return dr_bench_fail(bench, "%s: %s", type->name, message);
   plain->opened = true;
   plain->num_envs = request->num_envs;
+  plain->first_env = request->first_env;
 
   const size_t count = (size_t)request->num_envs;
   const size_t state_bytes = (count * plain->spec.state_size + 63) / 64 * 64;
@@ -31,8 +41,8 @@ int dr_plain_open(dr_plain *plain, dr_bench *bench, const dr_batch_request *requ
   memset(plain->states, 0, state_bytes);
   for (int32_t env = 0; env < request->num_envs; env++) {
     void *state = plain->states + (size_t)env * plain->spec.state_size;
-    if (plain->type->create && plain->type->create(plain->shared, state, env) != 0)
-      return dr_bench_fail(bench, "%s: env %d could not be created", request->env, env);
+    if (type->create && type->create(plain->shared, state, plain->first_env + env) != 0)
+      return dr_bench_fail(bench, "%s: env %d could not be created", type->name, plain->first_env + env);
     plain->num_created++;
   }
   return 0;

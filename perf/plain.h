@@ -11,6 +11,7 @@ typedef struct dr_plain {
   void *shared;
   bool opened;
   int32_t num_envs;
+  int32_t first_env; /* index of the first */
   int32_t num_created;
   unsigned char *states;  /* [num_envs x spec.state_size] */
   uint64_t *lifetime;     /* [num_envs] steps since the reset with a seed */
@@ -20,6 +21,10 @@ typedef struct dr_plain {
 } dr_plain;
 
 int dr_plain_open(dr_plain *plain, dr_bench *bench, const dr_batch_request *request);
+
+/* The same with a type and arguments at hand; request->env and args are not looked at. */
+int dr_plain_open_type(dr_plain *plain, dr_bench *bench, const drover_env_type *type, const drover_env_args *args,
+                       const dr_batch_request *request);
 void dr_plain_close(dr_plain *plain);
 
 /* All envs at the beginning of their first episode; writes observations [num_envs x observation_size]. */
@@ -28,7 +33,7 @@ int dr_plain_restore(dr_plain *plain, dr_bench *bench, float *observations);
 /* Begin env's next episode, writing its observation. Returns what the type's reset does. */
 static inline int dr_plain_reset(dr_plain *plain, int32_t env, float *observation) {
   drover_env_rows rows = {.count = 1,
-                          .first_env = env,
+                          .first_env = plain->first_env + env,
                           .seed = DR_SUBJECT_SEED,
                           .purpose = DROVER_RANDOM_RESET,
                           .counters = plain->episode + env,

@@ -28,6 +28,7 @@ typedef struct dr_batch_request {
   const char *env;
   const char *args; /* "key=value,key=value" or NULL */
   int32_t num_envs;
+  int32_t first_env; /* a plain loop's: index of its first env, whose random stream follows from it */
   int32_t shard;
   int32_t chunk;
   bool scalar; /* never step_many */
@@ -48,6 +49,15 @@ extern const dr_net_request dr_net_64_64;
  * one would write without Drover. Actions are given (fixed ones, the same for every subject), or those of the uniform
  * policy, evaluated on all rows before each step, where `acts`. */
 int dr_subject_create_loop(dr_subject **out, dr_bench *bench, const dr_batch_request *request, bool acts);
+
+/* The same loop for an env type and arguments at hand (request->env and args are not looked at) and any policy, which
+ * must outlive it. Values are computed where the policy has them, actions clipped to the env's bounds, as a rollout
+ * does. An env type with an inner loop has no such plain loop: an error. */
+int dr_subject_create_policy_loop(dr_subject **out, dr_bench *bench, const drover_env_type *type,
+                                  const drover_env_args *args, const dr_batch_request *request, drover_policy *policy);
+
+/* The rows that the loop left: observations [N x observation_size], rewards [N]; valid until it runs again. */
+void dr_loop_subject_rows(const dr_subject *subject, const float **observations, const float **rewards);
 
 /* drover_batch_step with the same given actions. */
 int dr_subject_create_step(dr_subject **out, dr_bench *bench, drover_runtime *runtime, const dr_batch_request *request);

@@ -14,9 +14,11 @@ typedef struct loop_subject {
   uint8_t *flags;            /* [3 x N] terminated, truncated, failed */
   float *infos;              /* [N x num_infos] */
   unsigned char *actions;    /* [DR_NUM_GIVEN_STEPS or 1 x N x action_size] */
-  drover_policy *policy;     /* NULL: actions are given */
-  dr_policy_table table;
-  float *logprobs; /* [N], with a policy */
+  drover_policy *policy;     /* of its own, or NULL */
+  dr_policy_table table;     /* not open: actions are given */
+  float *logprobs;           /* [N] */
+  float *values;             /* [N], if the policy has them */
+  float *clipped;            /* [N x action_size], or NULL: actions go to the env as they are */
 } loop_subject;
 
 static int loop_restore(dr_subject *subject) {
@@ -24,18 +26,33 @@ static int loop_restore(dr_subject *subject) {
   return dr_plain_restore(&loop->plain, subject->bench, loop->observations);
 }
 
+/* Raw actions within the env's bounds, as collect hands them on. */
+static const unsigned char *clip(const loop_subject *loop) {
+  const drover_env_spec *spec = &loop->plain.spec;
+  const float *raw = (const float *)(const void *)loop->actions;
+  const int32_t size = spec->action_size;
+  for (int32_t i = 0; i < loop->plain.num_envs * size; i++) {
+    const float low = spec->action_low[i % size], high = spec->action_high[i % size];
+    loop->clipped[i] = raw[i] < low ? low : raw[i] > high ? high : raw[i];
+  }
+  return (const unsigned char *)loop->clipped;
+}
+
 /* The actions of all envs for this step: given, or the policy's. */
 static const unsigned char *loop_actions(loop_subject *loop, int64_t step) {
-  if (!loop->policy)
+  if (!loop->table.opened)
     return loop->actions +
            (size_t)(step % DR_NUM_GIVEN_STEPS) * dr_action_bytes(&loop->plain.spec, loop->plain.num_envs);
   const drover_policy_rows rows = {.count = loop->plain.num_envs,
+                                   .first_env = loop->plain.first_env,
                                    .seed = DR_SUBJECT_SEED,
                                    .counters = loop->plain.lifetime,
                                    .observations = loop->observations,
                                    .actions = loop->actions,
-                                   .logprobs = loop->logprobs};
-  return dr_policy_table_act(&loop->table, &rows) == 0 ? loop->actions : NULL;
+                                   .logprobs = loop->logprobs,
+                                   .values = loop->values};
+  if (dr_policy_table_act(&loop->table, &rows) != 0) return NULL;
+  return loop->clipped ? clip(loop) : loop->actions;
 }
 
 /* One step of every env: the loop itself. */
@@ -50,7 +67,7 @@ static int loop_step(loop_subject *loop, const unsigned char *actions) {
   drover_env_rows rows = {.count = 1, .seed = DR_SUBJECT_SEED, .purpose = DROVER_RANDOM_STEP};
   for (int32_t env = 0; env < num_envs; env++) {
     const size_t i = (size_t)env;
-    rows.first_env = env;
+    rows.first_env = plain->first_env + env;
     rows.counters = plain->lifetime + i;
     rows.actions = actions + i * action_bytes;
     rows.observations = loop->observations + i * observation_size;
@@ -99,6 +116,8 @@ static void loop_destroy(dr_subject *subject) {
   free(loop->infos);
   free(loop->actions);
   free(loop->logprobs);
+  free(loop->values);
+  free(loop->clipped);
   free(loop);
 }
 
@@ -134,4 +153,46 @@ int dr_subject_create_loop(dr_subject **out, dr_bench *bench, const dr_batch_req
 fail:
   loop_destroy(&loop->head);
   return -1;
+}
+
+/* What a rollout has too: values, if the policy gives them, and clipped actions. */
+static int allocate_for_policy(loop_subject *loop, drover_policy *policy) {
+  const drover_env_spec *spec = &loop->plain.spec;
+  const size_t count = (size_t)loop->plain.num_envs;
+  drover_policy_spec policy_spec = {0};
+  const drover_status status = drover_policy_get_spec(policy, &policy_spec);
+  if (status != DROVER_OK) return dr_bench_fail_status(loop->head.bench, "policy", status);
+  const bool has_values = policy_spec.has_values != 0;
+  const bool clips = spec->action_kind == DROVER_ACTION_CONTINUOUS;
+  if (has_values) loop->values = calloc(count, sizeof *loop->values);
+  if (clips) loop->clipped = calloc(count * (size_t)spec->action_size, sizeof *loop->clipped);
+  if ((has_values && !loop->values) || (clips && !loop->clipped))
+    return dr_bench_fail(loop->head.bench, "out of memory for %d envs", loop->plain.num_envs);
+  return 0;
+}
+
+int dr_subject_create_policy_loop(dr_subject **out, dr_bench *bench, const drover_env_type *type,
+                                  const drover_env_args *args, const dr_batch_request *request, drover_policy *policy) {
+  loop_subject *loop = calloc(1, sizeof *loop);
+  if (!loop) return dr_bench_fail(bench, "out of memory");
+  loop->head = (dr_subject){&loop_type, bench, request->num_envs};
+  if (dr_plain_open_type(&loop->plain, bench, type, args, request) != 0) goto fail;
+  if (loop->plain.spec.num_ticks > 0) {
+    dr_bench_fail(bench, "%s has an inner loop, for which there is no plain loop", type->name);
+    goto fail;
+  }
+  if (loop_allocate(loop, true) != 0 || allocate_for_policy(loop, policy) != 0 ||
+      dr_policy_table_open(&loop->table, bench, policy) != 0)
+    goto fail;
+  *out = &loop->head;
+  return 0;
+fail:
+  loop_destroy(&loop->head);
+  return -1;
+}
+
+void dr_loop_subject_rows(const dr_subject *subject, const float **observations, const float **rewards) {
+  const loop_subject *loop = (const loop_subject *)subject;
+  *observations = loop->observations;
+  *rewards = loop->rewards;
 }

@@ -21,6 +21,10 @@ static inline row_streams streams_of(const dr_head_rows *head, int32_t row) {
   const uint64_t *counters = rows->counters + head->first + row;
   uint64_t copy[DR_LANES] = {0};
   if (head->count - row < DR_LANES) counters = memcpy(copy, counters, (size_t)(head->count - row) * sizeof copy[0]);
+  if (head->noise_hold > 1) {
+    for (int i = 0; i < DR_LANES; i++) copy[i] = counters[i] / (uint64_t)head->noise_hold;
+    counters = copy;
+  }
   static const uint64_t lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const dr_words first_env = DR_MM_SET_WORDS(rows->first_env + head->first + row);
   row_streams streams;

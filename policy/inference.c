@@ -11,8 +11,10 @@
 struct dr_context {
   dr_matmul_runner *runner; /* NULL = no wide layers */
   float *staged;            /* [DR_MAX_TILE x observation_size] rows of a tile that is not full */
+  float *normal;            /* [DR_MAX_TILE x observation_size] normalised observations; NULL if they are not */
   float *hidden[2];         /* [DR_MAX_TILE x widest stride] a layer reads one and writes the other */
   float *outputs;           /* [2 DR_MAX_TILE x widest last stride]: the last tile may be padded */
+  float *shared_values;     /* [2 DR_MAX_TILE x DR_WIDTH_MULTIPLE] with shared_values: the value layer's outputs */
   float *scratch;           /* for the head */
   float *block;
 };
@@ -25,7 +27,7 @@ static bool is_wide(const dr_layer *layer) {
 static int32_t number_shapes(dr_inference *self, dr_matmul_shape *shapes) {
   int32_t num_shapes = 0;
   for (int32_t chain = 0; chain < self->mlp.num_chains; chain++)
-    for (int32_t i = 0; i < self->mlp.num_layers; i++) {
+    for (int32_t i = self->mlp.first_layer[chain]; i < self->mlp.num_layers; i++) {
       const dr_layer *layer = &self->mlp.layers[chain][i];
       if (!is_wide(layer)) continue;
       const dr_matmul_shape shape = {
@@ -45,6 +47,7 @@ static int32_t number_shapes(dr_inference *self, dr_matmul_shape *shapes) {
       self->shape[chain][i] = s;
       self->has_wide[chain] = true;
     }
+  if (self->mlp.options.shared_values) self->has_wide[0] = self->has_wide[1] = self->has_wide[0] || self->has_wide[1];
   return num_shapes;
 }
 
@@ -52,7 +55,7 @@ static int32_t number_shapes(dr_inference *self, dr_matmul_shape *shapes) {
 static double tile_seconds(const dr_inference *self, int32_t tile) {
   double seconds = 0;
   for (int32_t chain = 0; chain < self->mlp.num_chains; chain++)
-    for (int32_t i = 0; i < self->mlp.num_layers; i++) {
+    for (int32_t i = self->mlp.first_layer[chain]; i < self->mlp.num_layers; i++) {
       const dr_layer *layer = &self->mlp.layers[chain][i];
       if (self->shape[chain][i] >= 0)
         seconds += dr_matmul_set_seconds(self->wide, self->shape[chain][i], tile);
@@ -88,6 +91,8 @@ drover_status dr_inference_create(dr_inference **out, const dr_mlp *mlp, const d
   self->mlp = *mlp;
   self->kernels = kernels ? kernels : dr_kernels_best();
   memset(self->shape, -1, sizeof self->shape);
+  self->period = (size_t)mlp->options.observation_size;
+  while (self->period % DR_WIDTH_MULTIPLE) self->period *= 2;
   if (use_wide) {
     dr_matmul_shape shapes[2 * DROVER_MLP_MAX_LAYERS];
     const int32_t num_shapes = number_shapes(self, shapes);
@@ -121,111 +126,6 @@ int32_t dr_inference_tiles(const dr_inference *inference, int32_t tiles[8]) {
   return num_tiles;
 }
 
-static drover_status check_weights(const dr_mlp *mlp, const float *flat) {
-  const size_t log_std_end = mlp->log_std_at + (size_t)mlp->options.num_outputs;
-  const bool gaussian = mlp->options.head == DROVER_HEAD_GAUSSIAN;
-  for (size_t i = 0; i < mlp->num_weights; i++) {
-    const bool log_std = gaussian && i >= mlp->log_std_at && i < log_std_end;
-    if (isfinite(flat[i]) && !(log_std && fabsf(flat[i]) > 20.0f)) continue;
-    char name[80];
-    dr_mlp_describe_weight(mlp, i, name, sizeof name);
-    return dr_fail(DROVER_ERROR_ARGUMENT, "mlp: %s must be %s, got %g", name, log_std ? "-20..20" : "finite",
-                   (double)flat[i]);
-  }
-  return DROVER_OK;
-}
-
-/* The floats of the packed block, each part rounded up to a cache line; parts are placed if self is not NULL. */
-static size_t place_parts(const dr_inference *inference, dr_weights *self) {
-  const dr_mlp *mlp = &inference->mlp;
-  size_t at = 0;
-  for (int32_t chain = 0; chain < mlp->num_chains; chain++)
-    for (int32_t i = 0; i < mlp->num_layers; i++) {
-      if (inference->shape[chain][i] >= 0) continue;
-      const dr_layer *layer = &mlp->layers[chain][i];
-      const size_t floats = inference->kernels->packed_floats(layer->num_inputs, layer->num_outputs);
-      if (self) {
-        self->dense[chain][i].weights = self->packed + at;
-        self->dense[chain][i].bias = self->packed + at + (floats + 15) / 16 * 16;
-      }
-      at += (floats + 15) / 16 * 16 + dr_stride(layer->num_outputs);
-    }
-  if (mlp->options.head == DROVER_HEAD_GAUSSIAN) {
-    if (self) {
-      self->std_dev = self->packed + at;
-      self->inverse_std = self->std_dev + dr_stride(mlp->options.num_outputs);
-    }
-    at += 2 * dr_stride(mlp->options.num_outputs);
-  }
-  return at;
-}
-
-static void set_gaussian(const dr_mlp *mlp, dr_weights *self) {
-  if (!self->std_dev || !self->inverse_std) return; /* not laid out: not a Gaussian head */
-  const double half_log_two_pi = 0.91893853320467274;
-  self->logprob_constant = 0;
-  for (int32_t i = 0; i < mlp->options.num_outputs; i++) {
-    const double log_std = (double)self->flat[mlp->log_std_at + (size_t)i];
-    self->std_dev[i] = (float)exp(log_std);
-    self->inverse_std[i] = (float)exp(-log_std);
-    self->logprob_constant -= log_std + half_log_two_pi;
-  }
-}
-
-drover_status dr_weights_create(dr_weights **out, const dr_inference *inference, const float *flat) {
-  const dr_mlp *mlp = &inference->mlp;
-  *out = NULL;
-  drover_status status = check_weights(mlp, flat);
-  if (status) return status;
-  dr_weights *self = calloc(1, sizeof *self);
-  if (!self) goto no_memory;
-  self->references = 1;
-  const size_t packed_floats = place_parts(inference, NULL);
-  self->flat = malloc(mlp->num_weights * sizeof *flat);
-  self->packed = packed_floats ? aligned_alloc(64, packed_floats * sizeof *flat) : NULL;
-  if (!self->flat || (packed_floats && !self->packed)) goto no_memory;
-  memcpy(self->flat, flat, mlp->num_weights * sizeof *flat);
-  place_parts(inference, self);
-  for (int32_t chain = 0; chain < mlp->num_chains; chain++)
-    for (int32_t i = 0; i < mlp->num_layers; i++) {
-      const dr_layer *layer = &mlp->layers[chain][i];
-      const float *weights = flat + layer->weights_at, *bias = flat + layer->bias_at;
-      if (inference->shape[chain][i] >= 0) {
-        status =
-            dr_matmul_weights_create(&self->wide[chain][i], inference->wide, inference->shape[chain][i], weights, bias);
-        if (status) goto fail;
-        continue;
-      }
-      dr_dense *dense = &self->dense[chain][i];
-      dense->num_inputs = layer->num_inputs;
-      dense->num_outputs = layer->num_outputs;
-      dense->activation = layer->activation;
-      dense->leaky_slope = mlp->options.leaky_slope;
-      inference->kernels->pack(layer->num_inputs, layer->num_outputs, weights, (float *)(uintptr_t)dense->weights);
-      float *const own_bias = (float *)(uintptr_t)dense->bias;
-      memset(own_bias, 0, dr_stride(layer->num_outputs) * sizeof *own_bias);
-      memcpy(own_bias, bias, (size_t)layer->num_outputs * sizeof *own_bias);
-    }
-  if (mlp->options.head == DROVER_HEAD_GAUSSIAN) set_gaussian(mlp, self);
-  *out = self;
-  return DROVER_OK;
-
-no_memory:
-  status = dr_fail(DROVER_ERROR_NO_MEMORY, "mlp: no memory for %zu weights", mlp->num_weights);
-fail:
-  dr_weights_destroy(self);
-  return status;
-}
-
-void dr_weights_destroy(dr_weights *weights) {
-  if (!weights) return;
-  for (int32_t chain = 0; chain < 2; chain++)
-    for (int32_t i = 0; i < DROVER_MLP_MAX_LAYERS; i++) dr_matmul_weights_destroy(weights->wide[chain][i]);
-  free(weights->packed);
-  free(weights->flat);
-  free(weights);
-}
-
 drover_status dr_context_create(dr_context **out, const dr_inference *inference) {
   const dr_mlp *mlp = &inference->mlp;
   *out = NULL;
@@ -235,7 +135,9 @@ drover_status dr_context_create(dr_context **out, const dr_inference *inference)
   const size_t staged = inference->wide ? dr_stride(mlp->options.observation_size) * DR_MAX_TILE : 0;
   const size_t hidden = hidden_stride * DR_MAX_TILE, outputs = outputs_stride * 2 * DR_MAX_TILE;
   const size_t scratch = mlp->options.head == DROVER_HEAD_CATEGORICAL ? 2 * outputs_stride * DR_WIDTH_MULTIPLE : 0;
-  const size_t bytes = (staged + 2 * hidden + outputs + scratch) * sizeof(float);
+  const size_t normal = mlp->options.normalize_observations ? (size_t)mlp->options.observation_size * DR_MAX_TILE : 0;
+  const size_t shared = mlp->options.shared_values ? (size_t)2 * DR_MAX_TILE * DR_WIDTH_MULTIPLE : 0;
+  const size_t bytes = (staged + normal + 2 * hidden + outputs + shared + scratch) * sizeof(float);
   dr_context *self = calloc(1, sizeof *self);
   if (self) self->block = aligned_alloc(64, bytes);
   if (!self || !self->block) {
@@ -244,10 +146,12 @@ drover_status dr_context_create(dr_context **out, const dr_inference *inference)
   }
   memset(self->block, 0, bytes);
   self->staged = self->block;
-  self->hidden[0] = self->staged + staged;
+  self->normal = normal ? self->staged + staged : NULL;
+  self->hidden[0] = self->staged + staged + normal;
   self->hidden[1] = self->hidden[0] + hidden;
   self->outputs = self->hidden[1] + hidden;
-  self->scratch = self->outputs + outputs;
+  self->shared_values = shared ? self->outputs + outputs : NULL;
+  self->scratch = self->outputs + outputs + shared;
   if (inference->wide) {
     const drover_status status = dr_matmul_runner_create(&self->runner, inference->wide);
     if (status) {
@@ -266,31 +170,40 @@ void dr_context_destroy(dr_context *context) {
   free(context);
 }
 
-/* Up to a tile of rows through all layers of a chain; the last layer writes y, which has room for the whole tile. */
-static int run_layers(const dr_inference *inference, const dr_weights *weights, dr_context *context, dr_chain chain,
-                      int32_t tile, int32_t count, const float *x, float *y) {
-  const dr_mlp *mlp = &inference->mlp;
-  size_t x_stride = (size_t)mlp->options.observation_size;
-  for (int32_t i = 0; i < mlp->num_layers; i++) {
-    const dr_layer *layer = &mlp->layers[chain][i];
-    float *const to = i + 1 < mlp->num_layers ? context->hidden[i & 1] : y;
-    const size_t stride = dr_stride(layer->num_outputs);
-    const int32_t shape = inference->shape[chain][i];
-    if (shape < 0)
-      inference->kernels->dense(&weights->dense[chain][i], count, x, x_stride, to, stride);
-    else if (dr_matmul_run(context->runner, shape, tile, weights->wide[chain][i], x, to))
-      return -1;
-    x = to;
-    x_stride = stride;
-  }
+/* Up to a tile of rows through layer i of a chain; y has room for the whole tile. */
+static int run_layer(const dr_inference *inference, const dr_weights *weights, dr_context *context, dr_mlp_chain chain,
+                     int32_t i, int32_t tile, int32_t count, const float *x, float *y) {
+  const dr_layer *layer = &inference->mlp.layers[chain][i];
+  const int32_t shape = inference->shape[chain][i];
+  if (shape >= 0) return dr_matmul_run(context->runner, shape, tile, weights->wide[chain][i], x, y);
+  const size_t x_stride = i == 0 ? (size_t)layer->num_inputs : dr_stride(layer->num_inputs);
+  inference->kernels->dense(&weights->dense[chain][i], count, x, x_stride, y, dr_stride(layer->num_outputs));
   return 0;
 }
 
-/* count <= DR_MAX_TILE rows through a chain into context->outputs. Full tiles read the caller's rows; the last one, if
- * it is not full, a staged copy, whose rows beyond count hold anything. */
-static int run_chain(const dr_inference *inference, const dr_weights *weights, dr_context *context, dr_chain chain,
-                     int32_t count, const float *x) {
-  if (!inference->has_wide[chain]) return run_layers(inference, weights, context, chain, 0, count, x, context->outputs);
+/* Up to a tile of rows through all layers of a chain: its outputs into y; those of the shared value layer into
+ * shared_y, unless that is NULL. */
+static int run_layers(const dr_inference *inference, const dr_weights *weights, dr_context *context, dr_mlp_chain chain,
+                      int32_t tile, int32_t count, const float *x, float *y, float *shared_y) {
+  const int32_t last = inference->mlp.num_layers - 1;
+  const dr_mlp_chain hidden = inference->mlp.options.shared_values ? DR_CHAIN_POLICY : chain;
+  for (int32_t i = 0; i < last; i++) {
+    float *const to = context->hidden[i & 1];
+    if (run_layer(inference, weights, context, hidden, i, tile, count, x, to)) return -1;
+    x = to;
+  }
+  if (shared_y && run_layer(inference, weights, context, DR_CHAIN_VALUE, last, tile, count, x, shared_y)) return -1;
+  return run_layer(inference, weights, context, chain, last, tile, count, x, y);
+}
+
+/* count <= DR_MAX_TILE rows through a chain into context->outputs, and with_shared into context->shared_values. Full
+ * tiles read the caller's rows; the last one, if it is not full, a staged copy, whose rows beyond count hold anything.
+ */
+static int run_chain(const dr_inference *inference, const dr_weights *weights, dr_context *context, dr_mlp_chain chain,
+                     int32_t count, const float *x, bool with_shared) {
+  float *const shared = with_shared ? context->shared_values : NULL;
+  if (!inference->has_wide[chain])
+    return run_layers(inference, weights, context, chain, 0, count, x, context->outputs, shared);
   const dr_mlp *mlp = &inference->mlp;
   const size_t x_stride = (size_t)mlp->options.observation_size;
   const size_t y_stride = dr_stride(mlp->layers[chain][mlp->num_layers - 1].num_outputs);
@@ -299,18 +212,25 @@ static int run_chain(const dr_inference *inference, const dr_weights *weights, d
     const int32_t rows = count - done < size ? count - done : size;
     const float *from = x + (size_t)done * x_stride;
     if (rows < size) from = memcpy(context->staged, from, (size_t)rows * x_stride * sizeof *from);
-    if (run_layers(inference, weights, context, chain, tile, rows, from, context->outputs + (size_t)done * y_stride))
+    if (run_layers(inference, weights, context, chain, tile, rows, from, context->outputs + (size_t)done * y_stride,
+                   shared ? shared + (size_t)done * DR_WIDTH_MULTIPLE : NULL))
       return -1;
     done += rows;
   }
   return 0;
 }
 
-static int run_values(const dr_inference *inference, const dr_weights *weights, dr_context *context, int32_t count,
-                      const float *observations, float *values) {
-  if (run_chain(inference, weights, context, DR_CHAIN_VALUE, count, observations)) return -1;
-  for (int32_t i = 0; i < count; i++) values[i] = context->outputs[(size_t)i * DR_WIDTH_MULTIPLE];
-  return 0;
+/* What layer 0 sees of count <= DR_MAX_TILE rows of observations. */
+static const float *normal_rows(const dr_inference *inference, const dr_weights *weights, const dr_context *context,
+                                int32_t count, const float *observations) {
+  if (!context->normal) return observations;
+  inference->kernels->normalize((size_t)count * (size_t)inference->mlp.options.observation_size, inference->period,
+                                observations, weights->mean, weights->std, context->normal);
+  return context->normal;
+}
+
+static void take_values(int32_t count, const float *outputs, float *values) {
+  for (int32_t i = 0; i < count; i++) values[i] = outputs[(size_t)i * DR_WIDTH_MULTIPLE];
 }
 
 static void apply_head(const dr_inference *inference, const dr_weights *weights, dr_context *context,
@@ -325,6 +245,7 @@ static void apply_head(const dr_inference *inference, const dr_weights *weights,
       .std_dev = weights->std_dev,
       .inverse_std = weights->inverse_std,
       .logprob_constant = weights->logprob_constant,
+      .noise_hold = inference->mlp.options.noise_hold,
       .scratch = context->scratch,
   };
   switch (inference->mlp.options.head) {
@@ -343,12 +264,16 @@ static void apply_head(const dr_inference *inference, const dr_weights *weights,
 int dr_inference_act(const dr_inference *inference, const dr_weights *weights, dr_context *context,
                      const drover_policy_rows *rows) {
   const size_t observation_size = (size_t)inference->mlp.options.observation_size;
+  const bool shared = rows->values && context->shared_values;
   for (int32_t first = 0; first < rows->count; first += DR_MAX_TILE) {
     const int32_t count = rows->count - first < DR_MAX_TILE ? rows->count - first : DR_MAX_TILE;
     const float *observations = rows->observations + (size_t)first * observation_size;
-    if (run_chain(inference, weights, context, DR_CHAIN_POLICY, count, observations)) return -1;
+    const float *x = normal_rows(inference, weights, context, count, observations);
+    if (run_chain(inference, weights, context, DR_CHAIN_POLICY, count, x, shared)) return -1;
     apply_head(inference, weights, context, rows, first, count);
-    if (rows->values && run_values(inference, weights, context, count, observations, rows->values + first)) return -1;
+    if (!rows->values) continue;
+    if (!shared && run_chain(inference, weights, context, DR_CHAIN_VALUE, count, x, false)) return -1;
+    take_values(count, shared ? context->shared_values : context->outputs, rows->values + first);
   }
   return 0;
 }
@@ -358,8 +283,9 @@ int dr_inference_value(const dr_inference *inference, const dr_weights *weights,
   const size_t observation_size = (size_t)inference->mlp.options.observation_size;
   for (int32_t first = 0; first < count; first += DR_MAX_TILE) {
     const int32_t some = count - first < DR_MAX_TILE ? count - first : DR_MAX_TILE;
-    if (run_values(inference, weights, context, some, observations + (size_t)first * observation_size, values + first))
-      return -1;
+    const float *x = normal_rows(inference, weights, context, some, observations + (size_t)first * observation_size);
+    if (run_chain(inference, weights, context, DR_CHAIN_VALUE, some, x, false)) return -1;
+    take_values(some, context->outputs, values + first);
   }
   return 0;
 }

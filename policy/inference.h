@@ -20,7 +20,8 @@ typedef struct dr_inference {
   const dr_kernels *kernels;
   dr_matmul_set *wide;                     /* NULL = every layer is narrow */
   int32_t shape[2][DROVER_MLP_MAX_LAYERS]; /* index into `wide`, -1 = narrow */
-  bool has_wide[2];                        /* whether a chain has a wide layer */
+  bool has_wide[2];                        /* whether a chain has a wide layer, its shared ones among them */
+  size_t period;                           /* the least multiple of observation_size that fills whole vectors */
   uint8_t next_tile[DR_MAX_TILE + 1];      /* for this many rows, the tile to begin with */
 } dr_inference;
 
@@ -32,7 +33,8 @@ typedef struct dr_weights {
   dr_matmul_weights *wide[2][DROVER_MLP_MAX_LAYERS]; /* NULL where the layer is narrow */
   float *std_dev, *inverse_std;                      /* Gaussian: [num_outputs] */
   double logprob_constant;
-  float *packed; /* the block behind dense, std_dev and inverse_std */
+  float *mean, *std; /* normalize_observations: [period], repeated; else NULL */
+  float *packed;     /* the block behind all of these but flat and wide */
 } dr_weights;
 
 typedef struct dr_context dr_context;

@@ -37,8 +37,15 @@ typedef struct dr_head_rows {
   const float *std_dev;     /* Gaussian: [num_outputs] */
   const float *inverse_std; /* Gaussian: [num_outputs], 1 / std_dev */
   double logprob_constant;  /* Gaussian: sum of -log_std - log(2 pi) / 2 */
+  int32_t noise_hold;       /* Gaussian: noise is that of the counter divided by this; 0 = 1 */
   float *scratch;           /* categorical: [2 x num_outputs x DR_WIDTH_MULTIPLE] */
 } dr_head_rows;
+
+/* One step of Adam: m += follow1 (g - m), v += follow2 (g g - v), w -= rate m / (sqrt(v second_scale) + epsilon), with
+ * g = scale times the gradient. */
+typedef struct dr_adam_rates {
+  float scale, follow1, follow2, rate, second_scale, epsilon;
+} dr_adam_rates;
 
 typedef struct dr_kernels {
   const char *name; /* "avx512", "avx2", "sse2" */
@@ -50,6 +57,26 @@ typedef struct dr_kernels {
   /* x [count x x_stride] -> y [count x y_stride], y_stride a multiple of DR_WIDTH_MULTIPLE; columns of y beyond
    * num_outputs receive anything. */
   void (*dense)(const dr_dense *layer, int32_t count, const float *x, size_t x_stride, float *y, size_t y_stride);
+
+  /* Going back through layers. Strides are multiples of DR_WIDTH_MULTIPLE; a buffer that is read (a, b, d) must be
+   * followed by DR_WIDTH_MULTIPLE floats of anything; padding columns may hold anything.
+   *
+   * pack_transposed: like pack, of the transpose of weights [num_inputs x num_outputs].
+   * add_products: c [num_left x c_stride] += a^T b, or = if begin, for a [count x a_stride], b [count x b_stride].
+   * back: d [count x stride] *= activation'(x) where y = activation(x); bias_gradient [stride] += its column sums, or =
+   * if begin. */
+  void (*pack_transposed)(int32_t num_inputs, int32_t num_outputs, const float *weights, float *out);
+  void (*add_products)(int32_t count, int32_t num_left, const float *a, size_t a_stride, int32_t num_right,
+                       const float *b, size_t b_stride, float *c, size_t c_stride, bool begin);
+  void (*back)(drover_activation activation, float leaky_slope, int32_t count, int32_t width, const float *y, float *d,
+               size_t stride, float *bias_gradient, bool begin);
+
+  /* out = clip((x - mean) / std, -10, 10) of `count` floats in a row; mean and std repeat after `period`, a multiple of
+   * DR_WIDTH_MULTIPLE. A number's bits do not depend on its place. out may be x. */
+  void (*normalize)(size_t count, size_t period, const float *x, const float *mean, const float *std, float *out);
+
+  void (*adam)(const dr_adam_rates *rates, size_t count, const float *gradients, float *first, float *second,
+               float *weights);
 
   void (*categorical)(const dr_head_rows *head);
   void (*gaussian)(const dr_head_rows *head);

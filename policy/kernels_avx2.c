@@ -2,6 +2,7 @@
 #define DR_ISA 256
 
 #include "policy/dense_kernel.h"
+#include "policy/gradient_kernel.h"
 #include "policy/heads_kernel.h"
 
 const dr_kernels dr_kernels_avx2 = {
@@ -9,6 +10,11 @@ const dr_kernels dr_kernels_avx2 = {
     .packed_floats = packed_floats,
     .pack = pack,
     .dense = dense,
+    .pack_transposed = pack_transposed,
+    .add_products = add_products,
+    .back = back,
+    .normalize = normalize,
+    .adam = adam,
     .categorical = categorical,
     .gaussian = gaussian,
     .unit = unit,

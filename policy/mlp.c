@@ -34,6 +34,7 @@ drover_status drover_mlp_options_init(drover_mlp_options *options, size_t size) 
       .leaky_slope = 0.2f,
       .head = DROVER_HEAD_CATEGORICAL,
       .has_values = 1,
+      .noise_hold = 1,
   };
   memset(options, 0, size);
   memcpy(options, &defaults, size < sizeof defaults ? size : sizeof defaults);
@@ -52,6 +53,19 @@ drover_status drover_mlp_options_fit(drover_mlp_options *options, const drover_e
     options->head = DROVER_HEAD_CATEGORICAL;
   else if (options->head != DROVER_HEAD_UNIT)
     options->head = DROVER_HEAD_GAUSSIAN;
+  return DROVER_OK;
+}
+
+drover_status drover_mlp_options_fit_inner(drover_mlp_options *options, const drover_env_spec *spec) {
+  if (!options || !spec) return dr_fail(DROVER_ERROR_ARGUMENT, "mlp options: options and spec must not be NULL");
+  if (spec->num_ticks < 1)
+    return dr_fail(DROVER_ERROR_UNSUPPORTED, "mlp options: the env has no inner loop (num_ticks is %d)",
+                   (int)spec->num_ticks);
+  options->observation_size = spec->inner_observation_size;
+  options->num_outputs = spec->inner_action_size;
+  options->head = DROVER_HEAD_UNIT;
+  options->has_values = 0;
+  options->shared_values = 0;
   return DROVER_OK;
 }
 
@@ -74,7 +88,12 @@ static drover_status check_options(const drover_mlp_options *options) {
   if (!status) status = check_range("activation", (int64_t)options->activation, 0, DROVER_ACTIVATION_IDENTITY);
   if (!status) status = check_range("head", (int64_t)options->head, 0, DROVER_HEAD_UNIT);
   if (!status) status = check_range("has_values", options->has_values, 0, 1);
+  if (!status) status = check_range("shared_values", options->shared_values, 0, 1);
+  if (!status) status = check_range("normalize_observations", options->normalize_observations, 0, 1);
+  if (!status) status = check_range("noise_hold", options->noise_hold, 1, 65536);
   if (status) return status;
+  if (options->shared_values && !options->has_values)
+    return dr_fail(DROVER_ERROR_ARGUMENT, "mlp: shared_values must be 0 where has_values is 0, got 1");
   if (!(options->leaky_slope >= 0.0f && options->leaky_slope <= 1.0f))
     return dr_fail(DROVER_ERROR_ARGUMENT, "mlp: leaky_slope must be 0..1, got %g", (double)options->leaky_slope);
   if (!(fabsf(options->initial_log_std) <= 20.0f))
@@ -83,15 +102,20 @@ static drover_status check_options(const drover_mlp_options *options) {
   return DROVER_OK;
 }
 
-/* One chain's layers, from *at of the flat vector on. */
-static void lay_out(dr_mlp *mlp, dr_chain chain, int32_t num_outputs, size_t *at) {
+/* One chain's layers, from *at of the flat vector on. Widths before its first layer are the policy network's. */
+static void lay_out(dr_mlp *mlp, dr_mlp_chain chain, int32_t num_outputs, size_t *at) {
   const drover_mlp_options *options = &mlp->options;
   int32_t num_inputs = options->observation_size;
   for (int32_t i = 0; i < mlp->num_layers; i++) {
     const bool last = i == options->num_hidden;
+    const int32_t width = last ? num_outputs : options->hidden[i];
+    if (i < mlp->first_layer[chain]) {
+      num_inputs = width;
+      continue;
+    }
     dr_layer *layer = &mlp->layers[chain][i];
     layer->num_inputs = num_inputs;
-    layer->num_outputs = last ? num_outputs : options->hidden[i];
+    layer->num_outputs = width;
     layer->activation = last ? DROVER_ACTIVATION_IDENTITY : options->activation;
     layer->weights_at = *at;
     layer->bias_at = *at + (size_t)layer->num_inputs * (size_t)layer->num_outputs;
@@ -110,11 +134,16 @@ drover_status dr_mlp_init(dr_mlp *mlp, const drover_mlp_options *options) {
   if (status) return status;
   *mlp = (dr_mlp){.options = *options, .num_layers = options->num_hidden + 1, .num_chains = 1 + options->has_values};
   mlp->options.size = sizeof mlp->options;
+  if (options->shared_values) mlp->first_layer[DR_CHAIN_VALUE] = options->num_hidden;
   size_t at = 0;
   lay_out(mlp, DR_CHAIN_POLICY, options->num_outputs, &at);
   mlp->log_std_at = at;
   if (options->head == DROVER_HEAD_GAUSSIAN) at += (size_t)options->num_outputs;
   if (options->has_values) lay_out(mlp, DR_CHAIN_VALUE, 1, &at);
+  mlp->num_trainable = at;
+  mlp->mean_at = at;
+  mlp->std_at = at + (size_t)options->observation_size;
+  if (options->normalize_observations) at += 2 * (size_t)options->observation_size;
   mlp->num_weights = at;
   return DROVER_OK;
 }
@@ -158,7 +187,7 @@ drover_status dr_mlp_initial_weights(const dr_mlp *mlp, float *weights) {
   const drover_mlp_options *options = &mlp->options;
   memset(weights, 0, mlp->num_weights * sizeof *weights);
   for (int32_t chain = 0; chain < mlp->num_chains; chain++)
-    for (int32_t i = 0; i < mlp->num_layers; i++) {
+    for (int32_t i = mlp->first_layer[chain]; i < mlp->num_layers; i++) {
       const dr_layer *layer = &mlp->layers[chain][i];
       const bool last = i == options->num_hidden;
       const double gain = !last ? sqrt(2.0) : chain == DR_CHAIN_VALUE ? 1.0 : 0.01;
@@ -169,6 +198,8 @@ drover_status dr_mlp_initial_weights(const dr_mlp *mlp, float *weights) {
     }
   if (options->head == DROVER_HEAD_GAUSSIAN)
     for (int32_t i = 0; i < options->num_outputs; i++) weights[mlp->log_std_at + (size_t)i] = options->initial_log_std;
+  if (options->normalize_observations)
+    for (int32_t i = 0; i < options->observation_size; i++) weights[mlp->std_at + (size_t)i] = 1.0f;
   if (options->head == DROVER_HEAD_UNIT) {
     const dr_layer *last = &mlp->layers[DR_CHAIN_POLICY][options->num_hidden];
     for (int32_t i = 0; i < last->num_outputs; i++) weights[last->bias_at + (size_t)i] = -2.0f;
@@ -176,7 +207,7 @@ drover_status dr_mlp_initial_weights(const dr_mlp *mlp, float *weights) {
   return DROVER_OK;
 }
 
-void dr_mlp_tensor_name(dr_chain chain, int32_t layer, bool is_bias, char *text, size_t text_size) {
+void dr_mlp_tensor_name(dr_mlp_chain chain, int32_t layer, bool is_bias, char *text, size_t text_size) {
   snprintf(text, text_size, "%s.%d.%s", chain == DR_CHAIN_VALUE ? "value" : "layers", (int)layer,
            is_bias ? "bias" : "weight");
 }
@@ -184,11 +215,11 @@ void dr_mlp_tensor_name(dr_chain chain, int32_t layer, bool is_bias, char *text,
 void dr_mlp_describe_weight(const dr_mlp *mlp, size_t index, char *text, size_t text_size) {
   char name[48];
   for (int32_t chain = 0; chain < mlp->num_chains; chain++)
-    for (int32_t i = 0; i < mlp->num_layers; i++) {
+    for (int32_t i = mlp->first_layer[chain]; i < mlp->num_layers; i++) {
       const dr_layer *layer = &mlp->layers[chain][i];
       if (index < layer->weights_at || index >= layer->bias_at + (size_t)layer->num_outputs) continue;
       const bool is_bias = index >= layer->bias_at;
-      dr_mlp_tensor_name((dr_chain)chain, i, is_bias, name, sizeof name);
+      dr_mlp_tensor_name((dr_mlp_chain)chain, i, is_bias, name, sizeof name);
       const size_t within = index - (is_bias ? layer->bias_at : layer->weights_at);
       if (is_bias)
         snprintf(text, text_size, "%s[%zu]", name, within);
@@ -197,5 +228,18 @@ void dr_mlp_describe_weight(const dr_mlp *mlp, size_t index, char *text, size_t 
                  within % (size_t)layer->num_inputs);
       return;
     }
-  snprintf(text, text_size, "log_std[%zu]", index - mlp->log_std_at);
+  if (index >= mlp->num_trainable)
+    snprintf(text, text_size, "observation.%s[%zu]", index < mlp->std_at ? "mean" : "std",
+             index - (index < mlp->std_at ? mlp->mean_at : mlp->std_at));
+  else
+    snprintf(text, text_size, "log_std[%zu]", index - mlp->log_std_at);
+}
+
+const char *dr_mlp_check_weight(const dr_mlp *mlp, size_t index, float value) {
+  const bool is_log_std = mlp->options.head == DROVER_HEAD_GAUSSIAN && index >= mlp->log_std_at &&
+                          index < mlp->log_std_at + (size_t)mlp->options.num_outputs;
+  const bool is_std = mlp->options.normalize_observations && index >= mlp->std_at;
+  if (is_log_std) return fabsf(value) <= 20.0f ? NULL : "-20..20";
+  if (is_std) return isfinite(value) && value > 0.0f ? NULL : "finite and above 0";
+  return isfinite(value) ? NULL : "finite";
 }

@@ -1,5 +1,4 @@
 /* mlp_file.c: a network in a safetensors file: which tensors it has, and what each must look like. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +8,7 @@
 #include "runtime/error.h"
 
 static const char file_format[] = "drover-mlp-1";
-enum { MAX_TENSORS = 4 * DROVER_MLP_MAX_LAYERS + 1, NAME_BYTES = 32 };
+enum { MAX_TENSORS = 4 * DROVER_MLP_MAX_LAYERS + 3, NAME_BYTES = 32 };
 
 /* A tensor of the file that must be there, float32, with this many dimensions. NULL, with a message, if it is not. */
 static const dr_tensor *find_tensor(const dr_safetensors *file, const char *name, int32_t rank) {
@@ -64,6 +63,10 @@ static drover_status read_metadata(const dr_safetensors *file, drover_mlp_option
     if (end == slope || *end != '\0' || !(options->leaky_slope >= 0.0f && options->leaky_slope <= 1.0f))
       return dr_fail(DROVER_ERROR_FORMAT, "%s: the metadata's leaky_slope must be 0..1, it is '%.32s'", path, slope);
   }
+  const char *shared = dr_safetensors_metadata(file, "shared_values");
+  if (shared && strcmp(shared, "0") != 0 && strcmp(shared, "1") != 0)
+    return dr_fail(DROVER_ERROR_FORMAT, "%s: the metadata's shared_values must be 0 or 1, it is '%.32s'", path, shared);
+  options->shared_values = shared && *shared == '1';
   return DROVER_OK;
 }
 
@@ -84,41 +87,55 @@ static drover_status read_widths(const dr_safetensors *file, drover_mlp_options 
     options->num_hidden = i;
   }
   dr_mlp_tensor_name(DR_CHAIN_VALUE, 0, false, name, sizeof name);
-  options->has_values = dr_safetensors_find(file, name) != NULL;
+  options->has_values = options->shared_values || dr_safetensors_find(file, name) != NULL;
+  options->normalize_observations =
+      dr_safetensors_find(file, "observation.mean") || dr_safetensors_find(file, "observation.std");
   return DROVER_OK;
 }
 
-/* The tensors that a network has, in the order of its flat vector; data points into flat. Returns how many. */
-static int32_t list_tensors(const dr_mlp *mlp, const float *flat, char names[][NAME_BYTES], dr_tensor *tensors) {
-  int32_t count = 0;
-  for (int32_t chain = 0; chain < mlp->num_chains; chain++) {
-    for (int32_t i = 0; i < mlp->num_layers; i++) {
-      const dr_layer *layer = &mlp->layers[chain][i];
-      const uint64_t rows = (uint64_t)layer->num_outputs, columns = (uint64_t)layer->num_inputs;
-      for (int part = 0; part < 2; part++, count++) {
-        dr_mlp_tensor_name((dr_chain)chain, i, part == 1, names[count], NAME_BYTES);
-        tensors[count] = (dr_tensor){.name = names[count],
-                                     .dtype = DR_DTYPE_F32,
-                                     .rank = part == 1 ? 1 : 2,
-                                     .shape = {rows, part == 1 ? 0 : columns},
-                                     .data = flat + (part == 1 ? layer->bias_at : layer->weights_at)};
-      }
-    }
-    if (chain == DR_CHAIN_POLICY && mlp->options.head == DROVER_HEAD_GAUSSIAN) {
-      snprintf(names[count], NAME_BYTES, "log_std");
-      tensors[count] = (dr_tensor){.name = names[count],
-                                   .dtype = DR_DTYPE_F32,
-                                   .rank = 1,
-                                   .shape = {(uint64_t)mlp->options.num_outputs},
-                                   .data = flat + mlp->log_std_at};
-      count++;
-    }
-  }
-  return count;
+/* The tensors of a network, in the order of its flat vector; data points into flat. */
+typedef struct tensor_list {
+  int32_t count;
+  char names[MAX_TENSORS][NAME_BYTES];
+  dr_tensor tensors[MAX_TENSORS];
+} tensor_list;
+
+/* Add [rows x columns], or [rows] where columns is 0, under the name that list->names[list->count] already holds. */
+static void add_tensor(tensor_list *list, int32_t rows, int32_t columns, const float *data) {
+  list->tensors[list->count] = (dr_tensor){.name = list->names[list->count],
+                                           .dtype = DR_DTYPE_F32,
+                                           .rank = columns ? 2 : 1,
+                                           .shape = {(uint64_t)rows, (uint64_t)columns},
+                                           .data = data};
+  list->count++;
 }
 
-/* One tensor of the file into its place; its shape must be the wanted one and its numbers finite. */
-static drover_status read_tensor(const dr_safetensors *file, const dr_tensor *wanted, float *to) {
+static void add_vector(tensor_list *list, const char *name, int32_t length, const float *data) {
+  snprintf(list->names[list->count], NAME_BYTES, "%s", name);
+  add_tensor(list, length, 0, data);
+}
+
+static void list_tensors(const dr_mlp *mlp, const float *flat, tensor_list *list) {
+  const drover_mlp_options *options = &mlp->options;
+  list->count = 0;
+  for (int32_t chain = 0; chain < mlp->num_chains; chain++) {
+    for (int32_t i = mlp->first_layer[chain]; i < mlp->num_layers; i++) {
+      const dr_layer *layer = &mlp->layers[chain][i];
+      dr_mlp_tensor_name((dr_mlp_chain)chain, i, false, list->names[list->count], NAME_BYTES);
+      add_tensor(list, layer->num_outputs, layer->num_inputs, flat + layer->weights_at);
+      dr_mlp_tensor_name((dr_mlp_chain)chain, i, true, list->names[list->count], NAME_BYTES);
+      add_tensor(list, layer->num_outputs, 0, flat + layer->bias_at);
+    }
+    if (chain == DR_CHAIN_POLICY && options->head == DROVER_HEAD_GAUSSIAN)
+      add_vector(list, "log_std", options->num_outputs, flat + mlp->log_std_at);
+  }
+  if (!options->normalize_observations) return;
+  add_vector(list, "observation.mean", options->observation_size, flat + mlp->mean_at);
+  add_vector(list, "observation.std", options->observation_size, flat + mlp->std_at);
+}
+
+/* One tensor of the file into its place in flat; its shape must be the wanted one and its numbers in range. */
+static drover_status read_tensor(const dr_safetensors *file, const dr_mlp *mlp, const dr_tensor *wanted, float *flat) {
   const char *path = dr_safetensors_path(file);
   const dr_tensor *tensor = find_tensor(file, wanted->name, wanted->rank);
   if (!tensor) return DROVER_ERROR_FORMAT;
@@ -130,29 +147,30 @@ static drover_status read_tensor(const dr_safetensors *file, const dr_tensor *wa
                      (int)i, (unsigned long long)wanted->shape[i], (unsigned long long)tensor->shape[i]);
     count *= (size_t)wanted->shape[i];
   }
-  memcpy(to, tensor->data, count * sizeof *to);
-  const bool is_log_std = strcmp(wanted->name, "log_std") == 0;
-  for (size_t i = 0; i < count; i++)
-    if (!isfinite(to[i]) || (is_log_std && fabsf(to[i]) > 20.0f))
+  const size_t at = (size_t)((const float *)wanted->data - flat);
+  memcpy(flat + at, tensor->data, count * sizeof *flat);
+  for (size_t i = 0; i < count; i++) {
+    const char *range = dr_mlp_check_weight(mlp, at + i, flat[at + i]);
+    if (range)
       return dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%s': number %zu must be %s, it is %g", path, wanted->name, i,
-                     is_log_std ? "-20..20" : "finite", (double)to[i]);
+                     range, (double)flat[at + i]);
+  }
   return DROVER_OK;
 }
 
 /* All tensors of the network into flat, and no others in the file. */
 static drover_status read_tensors(const dr_safetensors *file, const dr_mlp *mlp, float *flat) {
-  char names[MAX_TENSORS][NAME_BYTES];
-  dr_tensor tensors[MAX_TENSORS];
-  const int32_t count = list_tensors(mlp, flat, names, tensors);
-  for (int32_t i = 0; i < count; i++) {
-    const drover_status status = read_tensor(file, &tensors[i], (float *)(uintptr_t)tensors[i].data);
+  tensor_list list;
+  list_tensors(mlp, flat, &list);
+  for (int32_t i = 0; i < list.count; i++) {
+    const drover_status status = read_tensor(file, mlp, &list.tensors[i], flat);
     if (status) return status;
   }
   for (int32_t i = 0; i < dr_safetensors_count(file); i++) {
     const char *name = dr_safetensors_at(file, i)->name;
     int32_t j = 0;
-    while (j < count && strcmp(name, names[j]) != 0) j++;
-    if (j == count)
+    while (j < list.count && strcmp(name, list.names[j]) != 0) j++;
+    if (j == list.count)
       return dr_fail(DROVER_ERROR_FORMAT, "%s: tensor '%.64s' has no place in this network", dr_safetensors_path(file),
                      name);
   }
@@ -183,18 +201,20 @@ drover_status dr_mlp_file_read(dr_mlp_policy **out, const char *path) {
 
 drover_status dr_mlp_file_write(dr_mlp_policy *self, const char *path) {
   const dr_mlp *mlp = &self->inference->mlp;
-  char names[MAX_TENSORS][NAME_BYTES], slope[32];
-  dr_tensor tensors[MAX_TENSORS];
+  char slope[32];
+  tensor_list list;
   dr_weights *weights = dr_mlp_policy_acquire(self);
-  const int32_t count = list_tensors(mlp, weights->flat, names, tensors);
+  list_tensors(mlp, weights->flat, &list);
   snprintf(slope, sizeof slope, "%.9g", (double)mlp->options.leaky_slope);
   const dr_metadata metadata[] = {
       {"format", file_format},
       {"activation", dr_activation_name(mlp->options.activation)},
       {"head", dr_head_name(mlp->options.head)},
       {"leaky_slope", slope},
+      {"shared_values", "1"},
   };
-  const drover_status status = dr_safetensors_write(path, metadata, 4, tensors, count);
+  const drover_status status =
+      dr_safetensors_write(path, metadata, mlp->options.shared_values ? 5 : 4, list.tensors, list.count);
   dr_mlp_policy_release(self, weights);
   return status;
 }

@@ -7,6 +7,7 @@
 
 #include "runtime/batch.h"
 #include "runtime/error.h"
+#include "runtime/inner.h"
 
 /* Envs first..first + count - 1 in one step. Pointers are to the block's first row. */
 typedef struct block {
@@ -16,6 +17,7 @@ typedef struct block {
   const float *previous; /* [count x width] observations before the step */
   float *observations;   /* [count x width] */
   float *infos;          /* [count x num_infos] or NULL */
+  float *inner_samples;  /* [count x inner_sample_size] or NULL */
   float rewards[DR_BLOCK_ROWS];
   uint8_t terminated[DR_BLOCK_ROWS];
   uint8_t truncated[DR_BLOCK_ROWS];
@@ -48,7 +50,7 @@ static void call_env(block *b, int32_t begin, int32_t count) {
   const drover_batch *batch = b->batch;
   const drover_env_type *type = batch->type;
   unsigned char *state = batch->states + (size_t)(b->first + begin) * batch->spec.state_size;
-  if (type->step_many && !batch->options.scalar) {
+  if (type->step_many && !batch->options.scalar && !dr_has_inner(batch)) {
     const drover_env_rows call = env_rows(b, begin, count);
     if (type->step_many(batch->shared, state, &call) != 0) memset(b->failed + begin, 1, (size_t)count);
     return;
@@ -56,7 +58,7 @@ static void call_env(block *b, int32_t begin, int32_t count) {
   drover_env_rows call = env_rows(b, begin, 1);
   const size_t action_bytes = (size_t)batch->spec.action_size * 4;
   for (int32_t i = begin; i < begin + count; i++) {
-    if (type->step(batch->shared, state, &call) != 0) b->failed[i] = 1;
+    if (dr_inner_failed(batch, call.first_env) || type->step(batch->shared, state, &call) != 0) b->failed[i] = 1;
     state += batch->spec.state_size;
     call.first_env++;
     call.counters++;
@@ -80,6 +82,8 @@ static const char *reason_text(int32_t reason) {
       return "its reset returned an error or a non-finite observation";
     case DROVER_FAULT_OBSERVATION:
       return "it gave a non-finite observation";
+    case DROVER_FAULT_INNER:
+      return "its begin or tick returned an error, or an inner observation, action or sample was not finite";
     default:
       return "it gave a non-finite reward";
   }
@@ -136,6 +140,7 @@ static drover_status end_episode(block *b, int32_t i) {
 /* ---- Judging a block ----------------------------------------------------------------------------------------- */
 
 static uint8_t find_fault(const block *b, int32_t i) {
+  if (dr_inner_failed(b->batch, b->first + i)) return DROVER_FAULT_INNER;
   if (b->failed[i]) return DROVER_FAULT_STEP;
   if (!dr_all_finite(b->observations + (size_t)i * width_of(b), width_of(b))) return DROVER_FAULT_OBSERVATION;
   return dr_is_finite(b->rewards[i]) ? 0 : DROVER_FAULT_REWARD;
@@ -144,6 +149,7 @@ static uint8_t find_fault(const block *b, int32_t i) {
 /* Each row that failed becomes a truncated, invalid one. */
 static drover_status mark_faults(block *b) {
   const size_t num_infos = (size_t)b->batch->spec.num_infos;
+  const size_t sample_size = (size_t)b->batch->spec.inner_sample_size;
   drover_status status = DROVER_OK;
   for (int32_t i = 0; i < b->count; i++) {
     const uint8_t reason = b->valid[i] ? find_fault(b, i) : 0; /* not valid: a reset row */
@@ -154,6 +160,7 @@ static drover_status mark_faults(block *b) {
     b->terminated[i] = 0;
     b->truncated[i] = 1;
     if (b->infos) memset(b->infos + (size_t)i * num_infos, 0, num_infos * sizeof(float));
+    if (b->inner_samples) memset(b->inner_samples + (size_t)i * sample_size, 0, sample_size * sizeof(float));
     const drover_status counted = count_fault(b->batch, b->first + i, reason);
     if (counted != DROVER_OK) status = counted;
   }
@@ -214,6 +221,7 @@ static void open_block(block *b, drover_batch *batch, dr_worker *worker, const d
   b->actions = (const unsigned char *)rows->actions + f * (size_t)batch->spec.action_size * 4;
   b->observations = rows->observations + f * width;
   b->infos = rows->infos ? rows->infos + f * (size_t)batch->spec.num_infos : NULL;
+  b->inner_samples = rows->inner_samples ? rows->inner_samples + f * (size_t)batch->spec.inner_sample_size : NULL;
   if (rows->previous_observations) {
     b->previous = rows->previous_observations + f * width;
   } else {

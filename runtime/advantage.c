@@ -4,6 +4,8 @@
  *
  *   delta_t = r_t + gamma B_t - V_t      B_t = 0 if terminated, V(final observation) if truncated, else V_{t+1}
  *   A_t     = delta_t + gamma lambda (1 - done_t) A_{t+1},   done = terminated or truncated;   A_t = 0 if not valid */
+#include "runtime/advantage.h"
+
 #include "runtime/error.h"
 #include "runtime/rollout.h"
 #include "runtime/runtime.h"
@@ -41,25 +43,21 @@ static drover_status bootstrap(drover_rollout *r) {
   return status;
 }
 
-/* Columns first..first + count - 1, from the last step to the first. Where an episode was truncated, advantages[row]
- * holds V(final observation) before the row is computed. */
-static drover_status advantage_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step) {
-  (void)worker, (void)step;
-  const drover_rollout *r = object;
-  const drover_rollout_view *v = &r->view;
-  const size_t n = (size_t)v->num_envs;
-  const float gamma = r->options.gamma, decay = r->options.gamma * r->options.gae_lambda;
+/* From the last step to the first. */
+void dr_estimate_columns(const dr_estimate *e, int32_t first, int32_t count) {
+  const size_t n = (size_t)e->num_envs;
   float next[DR_BLOCK_ROWS] = {0};
-  for (int32_t t = v->num_steps_done - 1; t >= 0; t--) {
+  for (int32_t t = e->num_steps - 1; t >= 0; t--) {
     const size_t row = (size_t)t * n + (size_t)first;
-    const float *restrict rewards = v->rewards + row;
-    const float *restrict values = v->values + row;
-    const float *restrict next_values = v->values + row + n;
-    const uint8_t *restrict terminated = v->terminated + row;
-    const uint8_t *restrict truncated = v->truncated + row;
-    const uint8_t *restrict valid = v->valid + row;
-    float *restrict advantages = v->advantages + row;
-    float *restrict returns = v->returns + row;
+    const float *restrict rewards = e->rewards + row;
+    const float *restrict values = e->values + row;
+    const float *restrict next_values = e->values + row + n;
+    const uint8_t *restrict terminated = e->terminated + row;
+    const uint8_t *restrict truncated = e->truncated + row;
+    const uint8_t *restrict valid = e->valid + row;
+    float *restrict advantages = e->advantages + row;
+    float *restrict returns = e->returns + row;
+    const float gamma = e->gamma, decay = e->decay;
     for (int32_t i = 0; i < count; i++) {
       const float follow = truncated[i] ? advantages[i] : next_values[i];
       const float b = terminated[i] ? 0.0f : follow;
@@ -70,13 +68,39 @@ static drover_status advantage_rows(void *object, dr_worker *worker, int32_t fir
       returns[i] = next[i] + values[i];
     }
   }
+}
+
+void dr_estimate_place_finals(const dr_estimate *e, int64_t num_episodes, const drover_episode *episodes,
+                              const float *final_values) {
+  for (int64_t i = 0; i < num_episodes; i++)
+    e->advantages[(size_t)episodes[i].step * (size_t)e->num_envs + (size_t)episodes[i].env] = final_values[i];
+}
+
+static dr_estimate estimate_of(const drover_rollout *r) {
+  const drover_rollout_view *v = &r->view;
+  return (dr_estimate){.num_envs = v->num_envs,
+                       .num_steps = v->num_steps_done,
+                       .gamma = r->options.gamma,
+                       .decay = r->options.gamma * r->options.gae_lambda,
+                       .rewards = v->rewards,
+                       .values = v->values,
+                       .terminated = v->terminated,
+                       .truncated = v->truncated,
+                       .valid = v->valid,
+                       .advantages = v->advantages,
+                       .returns = v->returns};
+}
+
+static drover_status advantage_rows(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step) {
+  (void)worker, (void)step;
+  const dr_estimate estimate = estimate_of(object);
+  dr_estimate_columns(&estimate, first, count);
   return DROVER_OK;
 }
 
 static drover_status advantages(drover_rollout *r) {
-  const drover_rollout_view *v = &r->view;
-  for (int64_t i = 0; i < v->num_episodes; i++)
-    v->advantages[(size_t)v->episodes[i].step * (size_t)v->num_envs + (size_t)v->episodes[i].env] = r->final_values[i];
+  const dr_estimate estimate = estimate_of(r);
+  dr_estimate_place_finals(&estimate, r->view.num_episodes, r->view.episodes, r->final_values);
   const dr_phase phase = {.kind = DR_KIND_OTHER, .multiple = 16, .cost = DR_COST_ADVANTAGE, .rows = advantage_rows};
   const dr_program program = {.phases = &phase, .num_phases = 1, .uncancellable = true};
   return dr_run_execute(&r->run, &program, r, 0, 1,

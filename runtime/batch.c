@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "runtime/error.h"
+#include "runtime/inner.h"
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
 
@@ -49,31 +50,7 @@ static drover_status check_options(const drover_batch_options *o) {
   return DROVER_OK;
 }
 
-/* ---- The env type's arguments -------------------------------------------------------------------------------- */
-
-static bool known_argument(const drover_env_type *type, const char *key) {
-  for (const drover_env_arg_info *info = type->arg_infos; info && info->key; info++)
-    if (strcmp(info->key, key) == 0) return true;
-  return false;
-}
-
-static drover_status check_args(const drover_env_type *type, const drover_env_args *args) {
-  char known[256] = "";
-  for (const drover_env_arg_info *info = type->arg_infos; info && info->key; info++)
-    snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", known[0] ? ", " : "", info->key);
-  for (int32_t i = 0; i < args->count; i++) {
-    const drover_env_arg *arg = &args->items[i];
-    if (!arg->key || !arg->value)
-      return dr_fail(DROVER_ERROR_ARGUMENT, "%s: argument %d has no key or value", type->name, (int)i);
-    if (!known_argument(type, arg->key))
-      return dr_fail(DROVER_ERROR_ARGUMENT, "%s: unknown argument '%s'; %s%s", type->name, arg->key,
-                     known[0] ? "it takes: " : "it takes none", known);
-    for (int32_t j = 0; j < i; j++)
-      if (strcmp(args->items[j].key, arg->key) == 0)
-        return dr_fail(DROVER_ERROR_ARGUMENT, "%s: argument '%s' is given twice", type->name, arg->key);
-  }
-  return DROVER_OK;
-}
+/* ---- The env type -------------------------------------------------------------------------------------------- */
 
 /* One block: the items, then their strings. Kept for checkpoints and messages. */
 static drover_status copy_args(drover_batch *batch, const drover_env_args *args) {
@@ -94,76 +71,6 @@ static drover_status copy_args(drover_batch *batch, const drover_env_args *args)
   return DROVER_OK;
 }
 
-/* ---- The env type -------------------------------------------------------------------------------------------- */
-
-static drover_status check_type(const drover_env_type *type) {
-  if (!type) return dr_fail(DROVER_ERROR_ARGUMENT, "batch: type must not be NULL; drover_env_find gives one by name");
-  if (type->abi_version != DROVER_ENV_ABI_VERSION)
-    return dr_fail(DROVER_ERROR_ENV, "env type: built for ABI version %u, this library has %u: rebuild it",
-                   type->abi_version, DROVER_ENV_ABI_VERSION);
-  if (type->size != sizeof *type)
-    return dr_fail(DROVER_ERROR_ENV,
-                   "env type: its table has %u bytes, expected %zu: rebuild it with this library's headers", type->size,
-                   sizeof *type);
-  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./";
-  if (!type->name || !type->name[0] || strlen(type->name) > 63 || type->name[strspn(type->name, allowed)])
-    return dr_fail(DROVER_ERROR_ENV, "env type: its name must have 1..63 letters, digits, - _ . or /, got '%.80s'",
-                   type->name ? type->name : "(null)");
-  if (!type->open || !type->reset || !type->step)
-    return dr_fail(DROVER_ERROR_ENV, "env type %s: open, reset and step must not be NULL", type->name);
-  return DROVER_OK;
-}
-
-/* One rule of a spec: what must hold, what to say if not, and the number that was found. */
-#define SPEC_RULE(holds, rule, found) \
-  if (!(holds))                       \
-  return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: " rule ", got %lld", type->name, (long long)(found))
-
-static drover_status check_names(const drover_env_type *type, const char *const *names, int32_t count,
-                                 const char *what) {
-  for (int32_t i = 0; i < count; i++)
-    if (!names || !names[i] || !names[i][0])
-      return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: %s[%d] has no name", type->name, what, (int)i);
-  return DROVER_OK;
-}
-
-static drover_status check_action_spec(const drover_env_type *type, const drover_env_spec *s) {
-  const bool discrete = s->action_kind == DROVER_ACTION_DISCRETE;
-  SPEC_RULE(discrete || s->action_kind == DROVER_ACTION_CONTINUOUS,
-            "action_kind must be 0 (discrete) or 1 (continuous)", s->action_kind);
-  SPEC_RULE(s->action_size >= 1 && s->action_size <= 65536, "action_size must be 1..65536", s->action_size);
-  SPEC_RULE(!discrete || s->action_size == 1, "a discrete action has action_size 1", s->action_size);
-  SPEC_RULE(!discrete || s->num_actions >= 1, "num_actions must be 1 or more", s->num_actions);
-  if (discrete) return DROVER_OK;
-  SPEC_RULE(s->action_low && s->action_high, "continuous actions need action_low and action_high", 0);
-  for (int32_t a = 0; a < s->action_size; a++)
-    if (!(s->action_low[a] <= s->action_high[a]) || s->action_low[a] == INFINITY || s->action_high[a] == -INFINITY)
-      return dr_fail(DROVER_ERROR_ENV, "env type %s: its spec is wrong: action %d has bounds %g..%g", type->name,
-                     (int)a, (double)s->action_low[a], (double)s->action_high[a]);
-  return DROVER_OK;
-}
-
-static drover_status check_spec(const drover_env_type *type, drover_env_spec *s) {
-  if (s->state_align == 0) s->state_align = s->state_size % 16 == 0 ? 16 : s->state_size % 8 == 0 ? 8 : 1;
-  SPEC_RULE(s->observation_size >= 1 && s->observation_size <= 1048576, "observation_size must be 1..1048576",
-            s->observation_size);
-  SPEC_RULE(s->max_episode_steps >= 0, "max_episode_steps must be 0 (none) or more", s->max_episode_steps);
-  SPEC_RULE(s->state_size <= (size_t)1 << 32, "state_size must be 4 GiB at most", s->state_size);
-  SPEC_RULE(s->state_align <= 64 && (s->state_align & (s->state_align - 1)) == 0 && s->state_size % s->state_align == 0,
-            "state_align must be a power of two up to 64 that divides state_size", s->state_align);
-  SPEC_RULE(s->lanes >= 0 && s->lanes <= 1024, "lanes must be 0..1024", s->lanes);
-  SPEC_RULE(s->num_infos >= 0 && s->num_infos <= 4096, "num_infos must be 0..4096", s->num_infos);
-  SPEC_RULE(s->num_params >= 0 && s->num_params <= 4096, "num_params must be 0..4096", s->num_params);
-  SPEC_RULE(s->num_params == 0 || type->set_param, "parameters need set_param, which is NULL; num_params must be 0",
-            s->num_params);
-  SPEC_RULE(s->save_size == 0 || (type->save && type->load), "save_size needs save and load, which are NULL",
-            s->save_size);
-  drover_status status = check_names(type, s->info_names, s->num_infos, "info_names");
-  if (status == DROVER_OK) status = check_names(type, s->param_names, s->num_params, "param_names");
-  return status == DROVER_OK ? check_action_spec(type, s) : status;
-}
-#undef SPEC_RULE
-
 static drover_status open_type(drover_batch *batch) {
   char message[DR_MESSAGE_BYTES] = "";
   batch->spec.size = sizeof batch->spec;
@@ -177,7 +84,7 @@ static drover_status open_type(drover_batch *batch) {
                    message[0] ? message : "the env type could not be opened and did not say why");
   }
   batch->opened = true;
-  return check_spec(batch->type, &batch->spec);
+  return dr_env_spec_check(batch->type, &batch->spec);
 }
 
 /* ---- Resetting ----------------------------------------------------------------------------------------------- */
@@ -210,6 +117,7 @@ static drover_status reset_rows(void *object, dr_worker *worker, int32_t first, 
   memset(batch->finished_lengths + f, 0, n * sizeof *batch->finished_lengths);
   memset(batch->final_observations + f * width, 0, n * width * sizeof(float));
   if (batch->infos) memset(batch->infos + f * (size_t)batch->spec.num_infos, 0, n * (size_t)batch->spec.num_infos * 4);
+  dr_inner_reset(batch, first, count);
   drover_status status = DROVER_OK;
   for (int32_t e = first; e < first + count && status == DROVER_OK; e++) {
     status = create_env(batch, e);
@@ -225,7 +133,7 @@ bool dr_batch_better_alone(const drover_batch *batch, double row_ns) {
   return row_ns > 0 ? row_ns * batch->num_envs < BREAK_EVEN_NS : batch->num_envs < 16;
 }
 
-static drover_status reset_all(drover_batch *batch, uint64_t seed) {
+drover_status dr_batch_reset_all(drover_batch *batch, uint64_t seed) {
   batch->seed = seed;
   atomic_store_explicit(&batch->num_faults, 0, memory_order_relaxed);
   batch->run.cancels_seen = dr_runtime_begin_call(batch->runtime);
@@ -238,7 +146,7 @@ static drover_status reset_all(drover_batch *batch, uint64_t seed) {
 drover_status drover_batch_reset(drover_batch *batch, uint64_t seed) {
   drover_status status = dr_batch_enter(batch, "batch reset", false);
   if (status != DROVER_OK) return status;
-  status = reset_all(batch, seed);
+  status = dr_batch_reset_all(batch, seed);
   dr_batch_leave(batch);
   return status;
 }
@@ -269,6 +177,21 @@ int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, i
   return rows > num_envs ? num_envs : (int32_t)rows;
 }
 
+int32_t dr_auto_tile_shard(int32_t num_envs, int32_t num_workers, int32_t tile) {
+  const int32_t whole = dr_auto_shard(num_envs, num_workers, tile, DR_BLOCK_ROWS);
+  if (num_workers == 1 || (num_envs + whole - 1) / whole >= num_workers) return whole;
+  const int32_t share = (num_envs + num_workers - 1) / num_workers, smallest_tile = 4;
+  const int32_t rows = (share + smallest_tile - 1) / smallest_tile * smallest_tile;
+  return rows < num_envs ? rows : num_envs;
+}
+
+static int32_t choose_shard(const drover_batch *batch, const drover_batch_options *o) {
+  const int32_t lanes = batch->spec.lanes > 1 ? batch->spec.lanes : 1, num_workers = batch->runtime->num_workers;
+  if (o->shard > 0) return o->shard < o->num_envs ? o->shard : o->num_envs;
+  if (dr_has_inner(batch)) return dr_auto_tile_shard(o->num_envs, num_workers, DR_INNER_TILE);
+  return dr_auto_shard(o->num_envs, num_workers, lanes, MOST_STEP_ROWS);
+}
+
 static drover_status allocate(drover_batch *batch) {
   const size_t n = (size_t)batch->num_envs, width = (size_t)batch->spec.observation_size;
   const size_t workers = (size_t)batch->runtime->num_workers;
@@ -297,7 +220,7 @@ static drover_status allocate(drover_batch *batch) {
                     batch->ended && batch->observations && batch->rewards && batch->terminated && batch->truncated &&
                     batch->valid && batch->final_observations && batch->finished_returns && batch->finished_lengths &&
                     batch->actions && batch->scratch && (batch->infos || batch->spec.num_infos == 0);
-  if (good) return DROVER_OK;
+  if (good) return dr_inner_allocate(batch);
   return dr_fail(DROVER_ERROR_NO_MEMORY,
                  "batch: no memory for %d envs of %s (%zu bytes of state and %zu of observation each)",
                  (int)batch->num_envs, batch->type->name, batch->spec.state_size, width * sizeof(float));
@@ -309,6 +232,7 @@ static void free_batch(drover_batch *batch) {
     for (int32_t e = 0; e < batch->num_envs; e++)
       if (batch->created[e]) batch->type->destroy(batch->shared, batch->states + (size_t)e * batch->spec.state_size);
   if (batch->opened && batch->type->close) batch->type->close(batch->shared);
+  dr_inner_free(batch);
   dr_run_free(&batch->run);
   void *const slabs[] = {batch->states,
                          batch->created,
@@ -340,14 +264,12 @@ static drover_status set_up(drover_batch *batch, const drover_batch_options *o) 
   if (status != DROVER_OK) return status;
   if (o->max_episode_steps < 0) batch->options.max_episode_steps = batch->spec.max_episode_steps;
   if (o->fault_limit < 0) batch->options.fault_limit = 100 + (int64_t)o->num_envs;
-  batch->shard = o->shard > 0 ? (o->shard < o->num_envs ? o->shard : o->num_envs)
-                              : dr_auto_shard(o->num_envs, batch->runtime->num_workers,
-                                              batch->spec.lanes > 1 ? batch->spec.lanes : 1, MOST_STEP_ROWS);
+  batch->shard = choose_shard(batch, o);
   if ((status = allocate(batch)) != DROVER_OK) return status;
   const int32_t num_chains = (o->num_envs + batch->shard - 1) / batch->shard;
   if ((status = dr_run_init(&batch->run, batch->runtime, num_chains)) != DROVER_OK) return status;
   dr_run_set_shards(&batch->run, o->num_envs, batch->shard);
-  return reset_all(batch, o->seed);
+  return dr_batch_reset_all(batch, o->seed);
 }
 
 drover_status drover_batch_create(drover_batch **out, drover_runtime *runtime, const drover_env_type *type,
@@ -356,9 +278,9 @@ drover_status drover_batch_create(drover_batch **out, drover_runtime *runtime, c
   *out = NULL;
   drover_status status = dr_runtime_check(runtime, "batch create");
   if (status == DROVER_OK) status = dr_worker_check_outside("batch create");
-  if (status == DROVER_OK) status = check_type(type);
+  if (status == DROVER_OK) status = dr_env_type_check(type);
   if (status == DROVER_OK) status = check_options(options);
-  if (status == DROVER_OK) status = check_args(type, &options->args);
+  if (status == DROVER_OK) status = dr_env_type_check_args(type, &options->args);
   if (status != DROVER_OK) return status;
   drover_batch *batch = dr_slab_zalloc(1, sizeof *batch);
   if (!batch) return dr_fail(DROVER_ERROR_NO_MEMORY, "batch: out of memory");
@@ -422,7 +344,8 @@ dr_rows dr_batch_rows(drover_batch *batch, const void *actions) {
                    .terminated = batch->terminated,
                    .truncated = batch->truncated,
                    .valid = batch->valid,
-                   .infos = batch->infos};
+                   .infos = batch->infos,
+                   .inner_samples = batch->inner.samples};
 }
 
 drover_status drover_batch_get_view(drover_batch *batch, drover_batch_view *out) {
@@ -441,6 +364,7 @@ drover_status drover_batch_get_view(drover_batch *batch, drover_batch_view *out)
                              .truncated = batch->truncated,
                              .valid = batch->valid,
                              .infos = batch->infos,
+                             .inner_samples = batch->inner.samples,
                              .final_observations = batch->final_observations,
                              .episode_returns = batch->finished_returns,
                              .episode_lengths = batch->finished_lengths,

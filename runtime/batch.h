@@ -9,6 +9,7 @@
 #include "runtime/run.h"
 
 struct dr_exchange;
+struct drover_policy;
 
 /* What is the matter with an env before its next step. */
 typedef enum dr_special {
@@ -18,7 +19,27 @@ typedef enum dr_special {
 } dr_special;
 
 /* The smoothed costs that runs over a batch keep (dr_phase.cost). */
-enum { DR_COST_STEP = 0, DR_COST_INFER = 1, DR_COST_RESET = 2, DR_COST_VALUE = 3, DR_COST_ADVANTAGE = 4 };
+enum {
+  DR_COST_STEP = 0,
+  DR_COST_INFER = 1,
+  DR_COST_RESET = 2,
+  DR_COST_VALUE = 3,
+  DR_COST_ADVANTAGE = 4,
+  DR_COST_BEGIN = 5,
+  DR_COST_INNER_INFER = 6,
+  DR_COST_TICK = 7,
+  DR_COST_DRAW = 8
+};
+
+/* What an inner loop needs besides the env states; nothing of it without one (inner.h). */
+typedef struct dr_inner {
+  struct drover_policy *policy; /* NULL = not set */
+  float *observations;          /* [N x inner_observation_size] of the tick in progress */
+  float *actions;               /* [N x inner_action_size] */
+  int32_t *sample_ticks;        /* [N] the tick whose sample is kept of the step in progress, or DR_INNER_SKIPPED,
+                                   DR_INNER_FAILED */
+  float *samples;               /* [N x inner_sample_size] for step and send; NULL if the type keeps none */
+} dr_inner;
 
 struct drover_batch {
   dr_handle handle;
@@ -59,6 +80,7 @@ struct drover_batch {
 
   float *scratch; /* [num_workers x DR_BLOCK_ROWS x observation_size] observations before the step */
   dr_run run;
+  dr_inner inner;
   struct dr_exchange *exchange; /* send/recv; NULL before the first send */
 };
 
@@ -71,7 +93,8 @@ typedef struct dr_rows {
   uint8_t *terminated;
   uint8_t *truncated;
   uint8_t *valid;
-  float *infos; /* NULL if the env has none */
+  float *infos;         /* NULL if the env has none */
+  float *inner_samples; /* NULL if the env keeps none */
 } dr_rows;
 
 /* The batch's own rows, with these actions. */
@@ -95,6 +118,18 @@ bool dr_batch_better_alone(const drover_batch *batch, double row_ns);
 
 /* An automatic shard: at least 4 shards a worker where N allows, a multiple of `multiple` rows, at most `most`. */
 int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, int32_t most);
+
+/* As dr_auto_shard for steps in which a policy acts on `tile` rows at once: whole tiles, but small ones rather than a
+ * worker without any. */
+int32_t dr_auto_tile_shard(int32_t num_envs, int32_t num_workers, int32_t tile);
+
+/* Every env reset with this seed, all counters to zero. In a call on the batch. */
+drover_status dr_batch_reset_all(drover_batch *batch, uint64_t seed);
+
+/* env_type.c: is this table one that can be used, are these arguments its own, and what `open` decided. */
+drover_status dr_env_type_check(const drover_env_type *type);
+drover_status dr_env_type_check_args(const drover_env_type *type, const drover_env_args *args);
+drover_status dr_env_spec_check(const drover_env_type *type, drover_env_spec *spec);
 
 /* exchange.c */
 bool dr_exchange_in_flight(const drover_batch *batch);

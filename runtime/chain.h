@@ -24,10 +24,11 @@ typedef struct dr_chain {
   /* Plain fields: written by the owner only, while no phase is open. */
   int32_t first_row;
   int32_t num_rows;
-  int32_t phase;
+  int32_t phase; /* counts repeated ones again (dr_program) */
   int64_t step;
   int32_t last_worker; /* who ran the latest phase's end; -1 before */
   bool started;
+  _Atomic bool failed;           /* rows() failed in this run: relaxed, published by `pending` */
   float row_ticks[DR_NUM_COSTS]; /* smoothed costs of a row, in clock ticks; 0 = not known (dr_phase.cost) */
 } dr_chain;
 

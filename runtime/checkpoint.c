@@ -27,7 +27,7 @@ typedef struct part {
   size_t bytes;
 } part;
 
-enum { NUM_PARTS = 14 };
+enum { NUM_PARTS = 15 };
 
 static void list_parts(const drover_batch *b, part parts[NUM_PARTS]) {
   const size_t n = (size_t)b->num_envs;
@@ -44,7 +44,8 @@ static void list_parts(const drover_batch *b, part parts[NUM_PARTS]) {
                                {b->infos, b->infos ? n * (size_t)b->spec.num_infos * sizeof(float) : 0},
                                {b->final_observations, n * (size_t)b->spec.observation_size * sizeof(float)},
                                {b->finished_returns, n * sizeof *b->finished_returns},
-                               {b->finished_lengths, n * sizeof *b->finished_lengths}};
+                               {b->finished_lengths, n * sizeof *b->finished_lengths},
+                               {b->inner.samples, n * (size_t)b->spec.inner_sample_size * sizeof(float)}};
   memcpy(parts, all, sizeof all);
 }
 

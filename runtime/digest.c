@@ -51,6 +51,7 @@ drover_status drover_rollout_digest(drover_rollout *rollout, uint64_t *out) {
   add(state, v->truncated, rows);
   add(state, v->valid, rows);
   add(state, v->infos, rows * (size_t)v->num_infos * sizeof(float));
+  if (v->inner_sample_size > 0) add(state, v->inner_samples, rows * (size_t)v->inner_sample_size * sizeof(float));
   add(state, v->advantages, rows * sizeof(float));
   add(state, v->returns, rows * sizeof(float));
   add_episodes(state, v);

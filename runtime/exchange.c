@@ -7,6 +7,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/error.h"
+#include "runtime/inner.h"
 #include "runtime/memory.h"
 #include "runtime/runtime.h"
 
@@ -102,16 +103,20 @@ static void keep_failure(dr_exchange *x, drover_status status) {
 static void step_ids(dr_exchange *x, dr_worker *worker, const int32_t *ids, int32_t count) {
   drover_batch *batch = x->batch;
   const dr_rows rows = dr_batch_rows(batch, batch->actions);
+  const void *version = dr_inner_acquire(batch);
+  uint64_t infer_ticks = 0;
   const uint64_t begin = dr_ticks();
   for (int32_t i = 0; i < count;) {
     int32_t run = 1;
     while (i + run < count && ids[i + run] == ids[i] + run) run++;
-    const drover_status status = dr_batch_advance(batch, worker, &rows, ids[i], run);
+    const drover_status status = dr_inner_step(batch, worker, version, &rows, ids[i], run, &infer_ticks);
     if (status != DROVER_OK) keep_failure(x, status);
     i += run;
   }
   const uint64_t end = dr_ticks();
-  dr_count(&worker->counters.ticks[DR_KIND_STEP], end - begin);
+  dr_inner_release(batch, version);
+  dr_count(&worker->counters.ticks[DR_KIND_STEP], end - begin - infer_ticks);
+  dr_count(&worker->counters.ticks[DR_KIND_INFER], infer_ticks);
   dr_count(&worker->counters.num_env_steps, (uint64_t)count);
   dr_count(&worker->counters.num_claims, 1);
   dr_trace_add(&worker->trace, DR_KIND_STEP, begin, end, ids[0], count, 0);
@@ -122,12 +127,13 @@ static void step_ids(dr_exchange *x, dr_worker *worker, const int32_t *ids, int3
   publish_ready(x, ids, count);
 }
 
-/* How many envs to take at once: by cost, but leave the others something. */
+/* How many envs to take at once: by cost, a tile where an inner policy acts on them, but leave the others something. */
 static int32_t take_size(const dr_exchange *x) {
   const int32_t row_ns = atomic_load_explicit(&x->row_ns, memory_order_relaxed);
   const uint32_t waiting = atomic_load_explicit(&x->sent_tail, memory_order_relaxed) -
                            atomic_load_explicit(&x->sent_head, memory_order_relaxed);
   int32_t size = row_ns > 0 ? TAKE_NS / row_ns : 1;
+  if (dr_has_inner(x->batch) && size < DR_INNER_TILE) size = DR_INNER_TILE;
   const int32_t share = (int32_t)(waiting / (uint32_t)(2 * x->batch->runtime->num_workers));
   if (size > share) size = share;
   if (size > DR_BLOCK_ROWS) size = DR_BLOCK_ROWS;
@@ -242,7 +248,8 @@ static drover_status mark_ids(const drover_batch *batch, int32_t count, const in
 drover_status drover_batch_send(drover_batch *batch, int32_t count, const int32_t *env_ids, const void *actions) {
   drover_status status = dr_batch_enter(batch, "batch send", true);
   if (status != DROVER_OK) return status;
-  if (!batch->exchange) status = make_exchange(batch);
+  status = dr_inner_check(batch, "batch send");
+  if (status == DROVER_OK && !batch->exchange) status = make_exchange(batch);
   if (status == DROVER_OK) status = mark_ids(batch, count, env_ids, actions);
   if (status == DROVER_OK) {
     dr_exchange *x = batch->exchange;

@@ -12,7 +12,9 @@ typedef enum dr_handle_kind {
   DR_HANDLE_RUNTIME = 0x52755f44,
   DR_HANDLE_BATCH = 0x42615f44,
   DR_HANDLE_POLICY = 0x506f5f44,
-  DR_HANDLE_ROLLOUT = 0x526f5f44
+  DR_HANDLE_ROLLOUT = 0x526f5f44,
+  DR_HANDLE_PPO = 0x50705f44,
+  DR_HANDLE_INNER = 0x496e5f44
 } dr_handle_kind;
 
 typedef struct dr_handle {

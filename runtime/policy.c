@@ -88,7 +88,8 @@ drover_status drover_policy_destroy(drover_policy *policy) {
   drover_runtime *runtime = policy->runtime;
   if (dr_runtime_check_fork(runtime, "policy destroy") != DROVER_OK) return DROVER_OK;
   if (atomic_load_explicit(&policy->num_users, memory_order_acquire) > 0)
-    return dr_fail(DROVER_ERROR_STATE, "policy destroy: a rollout uses it; destroy the rollout first");
+    return dr_fail(DROVER_ERROR_STATE,
+                   "policy destroy: a rollout, a learner or, as inner policy, a batch uses it; destroy that first");
   close_contexts(policy);
   if (policy->type.destroy) policy->type.destroy(policy->self);
   dr_handle_bury(&policy->handle);

@@ -14,7 +14,7 @@ struct drover_policy {
   void *self;
   drover_policy_spec spec;
   void **contexts;           /* [num_workers] */
-  _Atomic int32_t num_users; /* rollouts that use it */
+  _Atomic int32_t num_users; /* rollouts and learners that use it, and batches whose inner policy it is */
 };
 
 /* The self of a live policy whose table is `type` (compared by its `act`), for calls that only one kind of policy

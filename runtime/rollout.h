@@ -28,9 +28,10 @@ struct drover_rollout {
   drover_rollout_view view; /* the buffers below belong to the rollout */
   dr_rollout_state state;
   int32_t shard;
-  bool transforms;     /* actions reach the env through batch->actions */
-  const void *version; /* of the policy's weights, in a collect */
-  uint64_t begin_ns;   /* when the collect began, and the steps that earlier runs of it completed: for progress */
+  bool transforms;           /* actions reach the env through batch->actions */
+  const void *version;       /* of the policy's weights, in a collect */
+  const void *inner_version; /* of the inner policy's, where there is an inner loop */
+  uint64_t begin_ns;         /* when the collect began, and the steps that earlier runs of it completed: for progress */
   int64_t steps_before;
   _Atomic int64_t num_logged; /* steps whose lists are complete: fewer than were done if a log could not grow */
   dr_run run;
@@ -55,6 +56,12 @@ drover_status dr_log_step(dr_log *log, const drover_batch *batch, const uint8_t 
                           int32_t first, int32_t count, int32_t step);
 /* Merge the shards' logs, steps below num_steps, into the rollout's lists. */
 drover_status dr_log_merge(drover_rollout *rollout, int32_t num_steps);
+
+/* transform.c: log |da/du| of DROVER_ACTION_TANH at a raw action [action_size]. */
+double dr_squash_log_det(const drover_env_spec *spec, const float *raw);
+/* Raw continuous actions [count x action_size] as the env is to see them (CLIP or TANH); TANH corrects logprobs. */
+void dr_transform_actions(drover_action_transform transform, const drover_env_spec *spec, const float *raw,
+                          float *actions, float *logprobs, int32_t count);
 
 /* advantage.c: values of final observations where an episode was truncated, then advantages and returns. */
 drover_status dr_rollout_estimate(drover_rollout *rollout);

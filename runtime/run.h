@@ -16,26 +16,29 @@
 #include "runtime/board.h"
 #include "runtime/chain.h"
 #include "runtime/error.h"
+#include "runtime/lane.h"
 #include "runtime/worker.h"
 
-enum {
-  DR_LANE_RING = 64,
-  DR_LANE_SPARE = 8 /* cells that are kept for workers who leave to take turns */
-};
-
-/* A part of a step that covers all rows of a shard. rows() is called by several workers at once, for disjoint rows. */
+/* A part of a step that covers all rows of a shard. rows() is called by several workers at once, for disjoint rows. If
+ * it fails, the chain stops before its next phase; other chains complete their steps. A row counts as an env step in
+ * the last phase of a step, if that is one of kind step. */
 typedef struct dr_phase {
   dr_kind kind;
   int32_t multiple; /* a claim is a multiple of this many rows; 0 = 1 */
   int32_t chunk;    /* rows a claim if the user wants it so; 0 = by cost */
   int32_t cost;     /* which of the chain's smoothed costs this phase reads and writes, 0..DR_NUM_COSTS - 1 */
   drover_status (*rows)(void *object, dr_worker *worker, int32_t first_row, int32_t num_rows, int64_t step);
+  /* Instead of rows, in a phase that is repeated: repeat counts from 0 in every step. */
+  drover_status (*repeat_rows)(void *object, dr_worker *worker, int32_t first_row, int32_t num_rows, int64_t step,
+                               int32_t repeat);
 } dr_phase;
 
 /* The functions that take a whole shard are called by one worker at a time. Optional ones may be NULL. */
 typedef struct dr_program {
   const dr_phase *phases;
   int32_t num_phases;
+  int32_t num_repeated; /* the last so many phases, one after the other, are done num_repeats times; 0 = none are */
+  int32_t num_repeats;
   drover_status (*begin)(void *object, dr_worker *worker, int32_t first_row, int32_t num_rows); /* optional */
   drover_status (*end_step)(void *object, dr_worker *worker, int32_t chain, int32_t first_row, int32_t num_rows,
                             int64_t step); /* optional */
@@ -44,18 +47,6 @@ typedef struct dr_program {
   void (*tick)(void *object);              /* optional: at most every 100 ms, from some worker */
   bool uncancellable;                      /* a part of a call that must be whole, whatever was cancelled */
 } dr_program;
-
-typedef struct dr_lane {
-  alignas(DR_LINE_BYTES) _Atomic uint64_t
-      fresh; /* lo << 32 | hi: chains lo..hi-1 not begun; owner takes lo, thieves hi-1 */
-  /* Chains put aside, oldest first. Only the lane's worker pushes (release store of tail publishes the chain with all
-   * that its steps wrote); anyone takes, by compare-and-swap on head (acquire). */
-  _Atomic uint32_t head;
-  _Atomic uint32_t tail;
-  _Atomic int32_t ring[DR_LANE_RING];
-  /* Chain + 1 whose open phase is worth helping with, else 0. On its own line: idle workers read it in a loop. */
-  alignas(DR_LINE_BYTES) _Atomic int32_t open_chain;
-} dr_lane;
 
 typedef struct dr_run {
   struct drover_runtime *runtime;
@@ -87,6 +78,10 @@ void dr_run_set_shards(dr_run *run, int32_t num_rows, int32_t shard_rows);
  * calling thread only. *steps_done (may be NULL): steps that all chains completed. */
 drover_status dr_run_execute(dr_run *run, const dr_program *program, void *object, int64_t first_step,
                              int64_t num_steps, bool alone, int64_t *steps_done);
+
+/* carry.c: a worker's stay in a run, between dr_worker_enter and dr_worker_leave. True if it left to take turns and
+ * should be sent again. */
+bool dr_run_stay(dr_run *run, dr_worker *worker);
 
 /* Rows x steps that the present run has completed. Any thread. */
 int64_t dr_run_rows_done(const dr_run *run);

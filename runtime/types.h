@@ -4,8 +4,9 @@
  *   shard    neighbouring envs of a batch: what advances by itself
  *   chain    a shard on its way through the steps of a run; one cache line   (chain.h)
  *   phase    one part of a step (infer, step): covers the shard's rows, which workers claim in chunks
+ *   tick     one inner step of an env that has a policy inside its step; K ticks make one step        (inner.h)
  *   run      all chains of one call, and one lane a worker                    (run.h)
- *   lane     a worker's own list of chains: others steal from it              (run.h)
+ *   lane     a worker's own list of chains: others steal from it              (lane.h)
  *   root     the task by which a worker enters a run                          (board.h)
  *   worker   a place in the arena (0 is the caller's), its heap and counters  (worker.h)
  *   heap     a jemalloc arena                                                 (heap.h)
@@ -25,7 +26,7 @@
 enum {
   DR_LINE_BYTES = 128, /* two 64-byte lines: adjacent-line prefetch makes pairs of them travel together */
   DR_MAX_WORKERS = 1024,
-  DR_NUM_COSTS = 8,
+  DR_NUM_COSTS = 12,
   DR_TURN_NS = 200000, /* a worker that others wait for changes to them after this long */
   DR_BLOCK_ROWS = 256  /* most rows one call into an env covers; bounds scratch memory */
 };

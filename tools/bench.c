@@ -10,6 +10,7 @@
 #include "perf/bench.h"
 #include "perf/host.h"
 #include "perf/nested/nested.h"
+#include "tools/bench_scaling.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/interrupt.h"
@@ -232,7 +233,8 @@ static const char help[] =
     "are run in turns, at least 15 pairs in one run (9 with --quick); they mean more than absolute figures, which "
     "change with the machine's mood. Every case begins from a restored state and checks its result. Efficiency is the "
     "time of a serial loop over the same environments / (time x workers).\n\n"
-    "`drover bench nested` is an experiment of its own: threads within threads, five ways.\n\n"
+    "Two experiments have commands of their own: `drover bench scaling --env NAME` (are steps/s flat, or do they rise "
+    "or fall, with the number of environments?) and `drover bench nested` (threads within threads, five ways).\n\n"
     "Examples:\n"
     "  drover bench --quick\n"
     "  drover bench --filter 'rollout/.*/1024$'\n"
@@ -240,6 +242,7 @@ static const char help[] =
 
 int dr_cmd_bench(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "nested") == 0) return dr_bench_nested(argc - 1, argv + 1);
+  if (argc > 1 && strcmp(argv[1], "scaling") == 0) return dr_bench_scaling(argc - 1, argv + 1);
   static const struct argp argp = {rows, parse, NULL, help, NULL, NULL, NULL};
   bench_options options = {.common = {.command = "bench"}};
   dr_options_run(&argp, "bench", argc, argv, &options);

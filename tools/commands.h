@@ -7,6 +7,10 @@
 #define DR_COMMANDS(X)                                                         \
   X(envs, "list the environments, or describe one")                            \
   X(rollout, "run environments under a policy, and time or save it")           \
+  X(render, "draw an environment under a policy: GIF, MP4 or PNG")             \
+  X(train, "train a policy by PPO, with checkpoints, log and curves")          \
+  X(eval, "play whole episodes under a policy, and say how well it did")       \
+  X(plot, "draw the curves of training logs")                                  \
   X(bench, "measure this machine: environments, network, scheduler")           \
   X(verify, "check that every way of running gives the bytes of a plain loop") \
   X(doctor, "say what limits threads here, and what to do about it")           \

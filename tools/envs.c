@@ -54,12 +54,20 @@ static char *action_words(char *out, size_t size, const drover_env_spec *spec) {
 
 static size_t env_bytes(const drover_env_spec *spec) { return spec->state_size + spec->memory_bytes; }
 
+/* The names of all arguments in at most `size` bytes; those that do not fit are counted: "a, b and 7 more". */
 static char *arg_names(char *out, size_t size, const drover_env_type *type) {
+  enum { TAIL = 16 }; /* room for the count */
+  size_t used = 0;
+  int32_t left = 0;
   out[0] = '\0';
   for (const drover_env_arg_info *info = type->arg_infos; info && info->key; info++) {
-    const size_t used = strlen(out);
-    snprintf(out + used, size - used, "%s%s", used ? ", " : "", info->key);
+    const size_t length = strlen(info->key) + 2;
+    if (left > 0 || used + length + TAIL > size)
+      left++;
+    else
+      used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", info->key);
   }
+  if (left > 0) snprintf(out + used, size - used, "%s%d more", used ? " and " : "", left);
   if (!out[0]) snprintf(out, size, "none");
   return out;
 }
@@ -83,7 +91,7 @@ static void print_table(void) {
       printf("%-*s  cannot be opened without arguments: %s\n", width, opened.type->name, opened.message);
       continue;
     }
-    char observation[32], action[32], bytes[DR_FORMAT_BYTES], limit[DR_FORMAT_BYTES] = "none", args[128];
+    char observation[32], action[32], bytes[DR_FORMAT_BYTES], limit[DR_FORMAT_BYTES] = "none", args[80];
     if (spec->max_episode_steps > 0) dr_format_integer(limit, spec->max_episode_steps);
     printf("%-*s  %-12s  %-12s  %10s  %9s  %s\n", width, opened.type->name,
            observation_words(observation, sizeof observation, spec), action_words(action, sizeof action, spec), limit,
@@ -146,6 +154,12 @@ static void print_details(const opened_type *opened) {
   printf("  %-12s%s\n", "stepping", type->step_many ? "one env, or many at once (step_many)" : "one env at a time");
   printf("  %-12s%s\n", "checkpoints",
          type->save && type->load && spec->save_size ? "yes" : "no (the type has no save and load)");
+  if (spec->num_ticks > 0) {
+    printf("  %-12s%d ticks a step, each from %d float32 to %d by an inner policy", "inner loop", spec->num_ticks,
+           spec->inner_observation_size, spec->inner_action_size);
+    if (spec->inner_sample_size > 0) printf("; one tick's sample of %d float32 is kept", spec->inner_sample_size);
+    putchar('\n');
+  }
   print_names("infos", spec->num_infos, spec->info_names);
   print_names("parameters", spec->num_params, spec->param_names);
   if (!type->arg_infos || !type->arg_infos->key) return;
@@ -193,13 +207,17 @@ static json_t *type_json(const opened_type *opened) {
                                    bounds_json(spec->action_size, spec->action_low), "high",
                                    bounds_json(spec->action_size, spec->action_high))
                        : json_pack("{s:s, s:i, s:i}", "kind", "discrete", "size", 1, "num_actions", spec->num_actions);
-  return json_pack("{s:s, s:s?, s:o, s:o, s:i, s:I, s:I, s:b, s:b, s:o, s:o, s:o}", "name", type->name, "summary",
+  json_t *inner = spec->num_ticks > 0 ? json_pack("{s:i, s:i, s:i, s:i}", "num_ticks", spec->num_ticks,
+                                                  "observation_size", spec->inner_observation_size, "action_size",
+                                                  spec->inner_action_size, "sample_size", spec->inner_sample_size)
+                                      : json_null();
+  return json_pack("{s:s, s:s?, s:o, s:o, s:i, s:I, s:I, s:b, s:b, s:o, s:o, s:o, s:o}", "name", type->name, "summary",
                    type->summary, "observation", observation, "action", action, "max_episode_steps",
                    spec->max_episode_steps, "state_bytes", (json_int_t)spec->state_size, "memory_bytes",
                    (json_int_t)spec->memory_bytes, "step_many", type->step_many != NULL, "checkpoints",
                    type->save && type->load && spec->save_size > 0, "infos",
                    names_json(spec->num_infos, spec->info_names), "parameters",
-                   names_json(spec->num_params, spec->param_names), "arguments", args_json(type));
+                   names_json(spec->num_params, spec->param_names), "inner_loop", inner, "arguments", args_json(type));
 }
 
 static int print_all_json(void) {
@@ -235,7 +253,7 @@ static void check_args(const dr_options *options, const drover_env_type *type) {
     const drover_env_arg_info *info = type->arg_infos;
     while (info && info->key && strcmp(info->key, options->env_args[i].key) != 0) info++;
     if (info && info->key) continue;
-    char known[256];
+    char known[1024];
     arg_names(known, sizeof known, type);
     dr_usage_error(options->command, "%s has no argument '%s'; it takes: %s", type->name, options->env_args[i].key,
                    known);

@@ -167,6 +167,9 @@ error_t dr_options_parse(int key, char *arg, dr_options *options) {
     case DR_KEY_POLICY:
       options->policy = arg;
       return 0;
+    case DR_KEY_INNER_POLICY:
+      options->inner_policy = arg;
+      return 0;
     case DR_KEY_TRACE:
       options->trace = arg;
       return 0;

@@ -24,6 +24,7 @@ enum {
   DR_KEY_CHUNK,
   DR_KEY_JSON,
   DR_KEY_TRACE,
+  DR_KEY_INNER_POLICY,
   DR_KEY_OWN = 0x200 /* the first key of a subcommand's own options */
 };
 
@@ -40,6 +41,13 @@ enum {
   { "seed", DR_KEY_SEED, "S", 0, "Seed of everything random (default 0)", 1 }
 #define DR_OPTION_POLICY \
   { "policy", DR_KEY_POLICY, "P", 0, "random, mlp:W[,W...] (widths of hidden layers), or a safetensors file", 1 }
+#define DR_OPTION_INNER_POLICY                                                                       \
+  {                                                                                                  \
+    "inner-policy", DR_KEY_INNER_POLICY, "P", 0,                                                     \
+        "Inside the step, where the environment has an inner loop: mlp:W[,W...] or a file (default " \
+        "mlp:256,256,256)",                                                                          \
+        1                                                                                            \
+  }
 #define DR_OPTION_WORKERS \
   { "workers", DR_KEY_WORKERS, "W", 0, "Worker threads; auto = the cores really usable", 2 }
 #define DR_OPTION_SHARD \
@@ -66,6 +74,7 @@ typedef struct dr_options {
   int32_t shard;
   int32_t chunk;
   const char *policy;
+  const char *inner_policy;
   const char *trace;
   bool json;
   bool quiet;

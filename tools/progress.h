@@ -24,6 +24,11 @@ void dr_progress_label(dr_progress *progress, const char *format, ...) DROVER_PR
 /* For drover_rollout_options.progress, with a dr_progress as user. Also repeats a cancellation that came too early. */
 void dr_progress_show(void *user, const drover_progress *done);
 
+/* How far something of several measures is: a label, a bar for `fraction` (0..1), and words. Drawn at most ten times a
+ * second on a terminal, as long as its line, and every 5 s elsewhere; `seconds` is the run's own time. */
+void dr_progress_line(dr_progress *progress, const char *label, double fraction, double seconds, const char *format,
+                      ...) DROVER_PRINTF(5, 6);
+
 /* Item `index` (from 1) of `count` begins. */
 void dr_progress_item(dr_progress *progress, int index, int count, const char *name);
 

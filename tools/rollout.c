@@ -41,6 +41,7 @@ static const struct argp_option rows[] = {
     DR_OPTION_STEPS,
     DR_OPTION_SEED,
     DR_OPTION_POLICY,
+    DR_OPTION_INNER_POLICY,
     {"activation", KEY_ACTIVATION, "A", 0, "Of an mlp: relu, tanh (default), elu, leaky-relu or identity", 1},
     {"deterministic", KEY_DETERMINISTIC, NULL, 0, "The policy's mode instead of samples", 1},
     {"transform", KEY_TRANSFORM, "HOW", 0, "Continuous actions on their way to the env: clip (default), tanh, none", 1},
@@ -123,6 +124,7 @@ static void complete(dr_rollout_request *request) {
   if (common->num_envs == 0) common->num_envs = DEFAULT_NUM_ENVS;
   if (common->num_steps == 0) common->num_steps = DEFAULT_NUM_STEPS;
   dr_policy_choice_parse(&request->policy, common->command, common->policy, request->activation);
+  dr_inner_choice_parse(&request->inner_policy, common->command, common->inner_policy);
   if (request->save) dr_options_check_output(common->command, "save", request->save);
   if (common->trace) dr_options_check_output(common->command, "trace", common->trace);
 }
@@ -133,6 +135,7 @@ typedef struct dr_handles {
   drover_runtime *runtime;
   drover_batch *batch;
   drover_policy *policy;
+  drover_policy *inner_policy; /* NULL without an inner loop */
   drover_rollout *rollout;
 } dr_handles;
 
@@ -170,6 +173,10 @@ static drover_status open_rollout(const dr_rollout_request *request, dr_handles 
   drover_batch_view view = {.size = sizeof view};
   drover_status status = drover_batch_get_view(handles->batch, &view);
   if (status != DROVER_OK) return status;
+  figures->spec = *view.spec;
+  status = dr_inner_choice_create(&handles->inner_policy, handles->runtime, handles->batch, &request->inner_policy,
+                                  request->common.seed);
+  if (status != DROVER_OK) return status;
   status =
       dr_policy_choice_create(&handles->policy, handles->runtime, view.spec, &request->policy, request->common.seed);
   if (status != DROVER_OK) return status;
@@ -194,6 +201,7 @@ static void close_handles(dr_handles *handles) {
   drover_rollout_destroy(handles->rollout);
   drover_policy_destroy(handles->policy);
   drover_batch_destroy(handles->batch);
+  drover_policy_destroy(handles->inner_policy);
   drover_runtime_destroy(handles->runtime);
 }
 
@@ -244,7 +252,9 @@ static drover_status read_figures(dr_handles *handles, dr_rollout_figures *figur
   drover_status status = drover_runtime_get_stats(handles->runtime, &figures->stats);
   if (status == DROVER_OK) status = drover_rollout_get_view(handles->rollout, &figures->view);
   if (status == DROVER_OK) figures->shard = figures->view.shard;
-  if (status == DROVER_OK) status = drover_rollout_digest(handles->rollout, &figures->digest);
+  /* A run that was stopped at once has nothing to digest. */
+  if (status == DROVER_OK && figures->view.num_steps_done > 0)
+    status = drover_rollout_digest(handles->rollout, &figures->digest);
   if (status != DROVER_OK) return status;
   figures->max_threads = figures->stats.max_threads > threads ? figures->stats.max_threads : threads;
   figures->env_steps = (int64_t)figures->view.num_steps_done * figures->num_envs;

@@ -18,6 +18,7 @@ typedef struct dr_rollout_request {
   dr_options common;
   const drover_env_type *type;
   dr_policy_choice policy;
+  dr_policy_choice inner_policy;
   const char *activation; /* as typed, or NULL */
   const char *save;       /* path, or NULL */
   int32_t repeat;         /* timed rollouts after a warm-up; 0 = one, without */
@@ -41,6 +42,7 @@ typedef struct dr_rollout_figures {
   int32_t shard;
   int32_t chunk; /* 0 = chosen while running */
   drover_policy_spec policy_spec;
+  drover_env_spec spec;          /* sizes only: its pointers are the batch's */
   drover_runtime_stats stats;    /* over the timed rollouts */
   drover_rollout_view view;      /* of the last rollout */
   double samples[DR_MAX_REPEAT]; /* seconds of each timed rollout */

@@ -50,6 +50,8 @@ static const char *fault_words(int32_t reason) {
       return "a non-finite observation";
     case DROVER_FAULT_REWARD:
       return "a non-finite reward";
+    case DROVER_FAULT_INNER:
+      return "a tick of the inner loop failed, or an inner number was not finite";
     default:
       return "an unknown reason";
   }
@@ -105,6 +107,15 @@ static void print_faults(const drover_rollout_view *view) {
     printf("               and %s more\n", dr_format_integer(count, view->num_faults - MOST_FAULTS_SHOWN));
 }
 
+/* The inner loop: K ticks a step, what goes in and out of its policy. */
+static void print_inner(const dr_rollout_request *request, const dr_rollout_figures *figures) {
+  char ticks[DR_FORMAT_BYTES], speed[DR_FORMAT_BYTES];
+  printf("  inner      %s ticks a step, %d numbers -> %d, policy %s: %s ticks/s\n",
+         dr_format_integer(ticks, figures->spec.num_ticks), (int)figures->spec.inner_observation_size,
+         (int)figures->spec.inner_action_size, request->inner_policy.text,
+         dr_format_scaled(speed, steps_per_second(figures) * figures->spec.num_ticks));
+}
+
 void dr_rollout_print(const dr_rollout_request *request, const dr_rollout_figures *figures) {
   const drover_rollout_view *view = &figures->view;
   char envs[DR_FORMAT_BYTES], steps[DR_FORMAT_BYTES], episodes[DR_FORMAT_BYTES], chunk[DR_FORMAT_BYTES] = "auto";
@@ -115,6 +126,7 @@ void dr_rollout_print(const dr_rollout_request *request, const dr_rollout_figure
   printf("  workers    %d joined of %d, shard %s, chunk %s, at most %d threads\n", figures->stats.num_joined,
          figures->stats.num_workers, dr_format_integer(envs, figures->shard), chunk, figures->max_threads);
   print_speed(request, figures);
+  if (figures->spec.num_ticks > 0) print_inner(request, figures);
   double mean_return, mean_length;
   episode_means(view, &mean_return, &mean_length);
   if (view->num_episodes > 0)
@@ -175,5 +187,11 @@ int dr_rollout_print_json(const dr_rollout_request *request, const dr_rollout_fi
       figures->status == DROVER_ERROR_CANCELLED, "version", drover_version());
   if (object && rest) json_object_update(object, rest);
   json_decref(rest);
+  if (object && figures->spec.num_ticks > 0)
+    json_object_update_new(
+        object, json_pack("{s:s, s:i, s:i, s:i, s:i}", "inner_policy", request->inner_policy.text, "num_ticks",
+                          figures->spec.num_ticks, "inner_observation_size", figures->spec.inner_observation_size,
+                          "inner_action_size", figures->spec.inner_action_size, "inner_sample_size",
+                          figures->spec.inner_sample_size));
   return dr_json_print(object);
 }

@@ -35,6 +35,7 @@ static void add_steps(tensor_list *list, const drover_rollout_view *view) {
   const uint64_t observations[3] = {num_steps, num_envs, (uint64_t)view->observation_size};
   const uint64_t actions[3] = {num_steps, num_envs, (uint64_t)view->action_size};
   const uint64_t infos[3] = {num_steps, num_envs, (uint64_t)view->num_infos};
+  const uint64_t inner_samples[3] = {num_steps, num_envs, (uint64_t)view->inner_sample_size};
   const size_t rows = (size_t)num_steps * (size_t)num_envs;
   add(list, "observations", DR_DTYPE_F32, 3, observations, view->observations);
   add(list, "actions", view->action_kind == DROVER_ACTION_DISCRETE ? DR_DTYPE_I32 : DR_DTYPE_F32, 3, actions,
@@ -46,6 +47,7 @@ static void add_steps(tensor_list *list, const drover_rollout_view *view) {
   add(list, "truncated", DR_DTYPE_U8, 2, flat, view->truncated);
   add(list, "valid", DR_DTYPE_U8, 2, flat, view->valid);
   add(list, "infos", DR_DTYPE_F32, 3, infos, view->infos);
+  if (view->inner_sample_size > 0) add(list, "inner_samples", DR_DTYPE_F32, 3, inner_samples, view->inner_samples);
   add(list, "advantages", DR_DTYPE_F32, 2, flat, view->advantages);
   add(list, "returns", DR_DTYPE_F32, 2, flat, view->returns);
   add(list, "next_observation", DR_DTYPE_F32, 2, observations + 1,
@@ -148,15 +150,16 @@ drover_status dr_rollout_save(const dr_rollout_request *request, const dr_rollou
                                   {"autoreset", dr_autoreset_names[request->autoreset]},
                                   {"gamma", gamma},
                                   {"gae_lambda", gae_lambda},
-                                  {"digest", digest}};
+                                  {"digest", digest},
+                                  {"inner_policy", request->inner_policy.text}};
+  const int32_t num_metadata = (int32_t)(sizeof metadata / sizeof *metadata) - (figures->spec.num_ticks == 0);
   columns c;
   tensor_list list = {.count = 0};
   drover_status status = DROVER_ERROR_NO_MEMORY;
   if (make_columns(&c, &figures->view) == 0) {
     add_steps(&list, &figures->view);
     add_columns(&list, &c, &figures->view);
-    status = dr_safetensors_write(request->save, metadata, (int32_t)(sizeof metadata / sizeof metadata[0]), list.items,
-                                  list.count);
+    status = dr_safetensors_write(request->save, metadata, num_metadata, list.items, list.count);
   }
   free_columns(&c);
   return status;

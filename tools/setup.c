@@ -13,21 +13,21 @@ const char *const dr_activation_names[] = {"relu", "tanh", "elu", "leaky-relu", 
 static void parse_widths(dr_policy_choice *choice, const char *command, const char *widths) {
   char copy[256];
   if ((size_t)snprintf(copy, sizeof copy, "%s", widths) >= sizeof copy || copy[0] == '\0')
-    dr_usage_error(command, "--policy mlp: needs widths, such as mlp:64,64, got '%s'", choice->text);
+    dr_usage_error(command, "--%s mlp: needs widths, such as mlp:64,64, got '%s'", choice->option, choice->text);
   char *rest = copy;
   for (char *item; (item = strsep(&rest, ",")) != NULL;) {
     if (choice->num_hidden == DROVER_MLP_MAX_LAYERS - 1)
-      dr_usage_error(command, "--policy mlp: at most %d hidden layers are possible, got '%s'",
+      dr_usage_error(command, "--%s mlp: at most %d hidden layers are possible, got '%s'", choice->option,
                      DROVER_MLP_MAX_LAYERS - 1, choice->text);
+    char name[64];
+    snprintf(name, sizeof name, "%s mlp:WIDTH", choice->option);
     choice->hidden[choice->num_hidden++] =
-        (int32_t)dr_options_integer(command, "policy mlp:WIDTH", item, 1, DROVER_MLP_MAX_WIDTH, false);
+        (int32_t)dr_options_integer(command, name, item, 1, DROVER_MLP_MAX_WIDTH, false);
   }
 }
 
 void dr_policy_choice_parse(dr_policy_choice *out, const char *command, const char *policy, const char *activation) {
-  memset(out, 0, sizeof *out);
-  out->text = policy;
-  out->activation = DROVER_ACTIVATION_TANH;
+  *out = (dr_policy_choice){.option = "policy", .text = policy, .activation = DROVER_ACTIVATION_TANH};
   if (strcmp(policy, "random") == 0) {
     out->kind = DR_POLICY_RANDOM;
   } else if (strncmp(policy, "mlp:", 4) == 0) {
@@ -44,6 +44,23 @@ void dr_policy_choice_parse(dr_policy_choice *out, const char *command, const ch
   if (out->kind == DR_POLICY_RANDOM) dr_usage_error(command, "--activation needs --policy mlp:W[,W...]");
   if (out->kind == DR_POLICY_FILE)
     dr_usage_error(command, "--activation cannot be given with a file: the file names its own");
+}
+
+void dr_inner_choice_parse(dr_policy_choice *out, const char *command, const char *inner_policy) {
+  *out = (dr_policy_choice){.option = "inner-policy",
+                            .text = inner_policy ? inner_policy : "mlp:256,256,256",
+                            .is_default = !inner_policy,
+                            .kind = DR_POLICY_MLP,
+                            .activation = DROVER_ACTIVATION_ELU,
+                            .normalize_observations = 1};
+  if (strncmp(out->text, "mlp:", 4) == 0) {
+    parse_widths(out, command, out->text + 4);
+    return;
+  }
+  out->kind = DR_POLICY_FILE;
+  if (access(out->text, R_OK) != 0)
+    dr_usage_error(command, "--inner-policy must be mlp:W[,W...] or a safetensors file; '%s' cannot be read: %s",
+                   out->text, strerror(errno));
 }
 
 /* What the library said last. Its sentences begin with a noun, which need not follow a command of the same name. */
@@ -63,6 +80,16 @@ const drover_env_type *dr_find_env(const char *command, const char *name) {
   return type;
 }
 
+static drover_status create_mlp(drover_policy **out, drover_runtime *runtime, drover_mlp_options *options,
+                                const dr_policy_choice *choice, uint64_t seed) {
+  options->num_hidden = choice->num_hidden;
+  memcpy(options->hidden, choice->hidden, sizeof options->hidden);
+  options->activation = choice->activation;
+  options->normalize_observations = choice->normalize_observations;
+  options->seed = seed;
+  return drover_policy_create_mlp(out, runtime, options);
+}
+
 drover_status dr_policy_choice_create(drover_policy **out, drover_runtime *runtime, const drover_env_spec *spec,
                                       const dr_policy_choice *choice, uint64_t seed) {
   if (choice->kind == DR_POLICY_RANDOM) return drover_policy_create_uniform(out, runtime, spec);
@@ -70,12 +97,32 @@ drover_status dr_policy_choice_create(drover_policy **out, drover_runtime *runti
   drover_mlp_options options;
   drover_status status = drover_mlp_options_init(&options, sizeof options);
   if (status == DROVER_OK) status = drover_mlp_options_fit(&options, spec);
+  return status == DROVER_OK ? create_mlp(out, runtime, &options, choice, seed) : status;
+}
+
+drover_status dr_inner_choice_create(drover_policy **out, drover_runtime *runtime, drover_batch *batch,
+                                     const dr_policy_choice *choice, uint64_t seed) {
+  *out = NULL;
+  drover_batch_view view = {.size = sizeof view};
+  drover_status status = drover_batch_get_view(batch, &view);
   if (status != DROVER_OK) return status;
-  options.num_hidden = choice->num_hidden;
-  memcpy(options.hidden, choice->hidden, sizeof options.hidden);
-  options.activation = choice->activation;
-  options.seed = seed;
-  return drover_policy_create_mlp(out, runtime, &options);
+  /* Without an inner loop the library says so. */
+  if (view.spec->num_ticks == 0) return choice->is_default ? DROVER_OK : drover_batch_set_inner_policy(batch, NULL);
+  if (choice->kind == DR_POLICY_FILE) {
+    status = drover_policy_load(out, runtime, choice->text);
+  } else {
+    drover_mlp_options options;
+    status = drover_mlp_options_init(&options, sizeof options);
+    if (status == DROVER_OK) status = drover_mlp_options_fit_inner(&options, view.spec);
+    /* Another seed than the outer policy's: their initial weights have nothing in common. */
+    if (status == DROVER_OK) status = create_mlp(out, runtime, &options, choice, seed ^ (uint64_t)1 << 63);
+  }
+  if (status != DROVER_OK) return status;
+  status = drover_batch_set_inner_policy(batch, *out);
+  if (status == DROVER_OK) return status;
+  drover_policy_destroy(*out);
+  *out = NULL;
+  return status;
 }
 
 int dr_report_failure(const char *command, const char *what, drover_status status) {
@@ -85,6 +132,7 @@ int dr_report_failure(const char *command, const char *what, drover_status statu
     case DROVER_ERROR_NOT_FOUND:
     case DROVER_ERROR_ENV:
     case DROVER_ERROR_POLICY:
+    case DROVER_ERROR_UNSUPPORTED:
       return DR_EXIT_USAGE;
     case DROVER_ERROR_CANCELLED:
       return DR_EXIT_INTERRUPTED;

@@ -1,7 +1,4 @@
-/* verify_loop.c: the plain loop. It knows what the public headers promise and nothing of how the runtime keeps it.
- *
- * The table of a network policy is not public. So the policy is asked by drover_policy_act on a runtime with one
- * worker, about a batch of `echo` envs, which observe whatever this loop has put into a buffer. */
+/* verify_loop.c: the plain loop. It knows what the public headers promise and nothing of how the runtime keeps it. */
 #include "tools/verify_loop.h"
 
 #include <math.h>
@@ -9,45 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Echo: an env that observes what it is told ----------------------------------------------------------------- */
-
-/* Handed over through `open`, which has no other way in. Used by one thread. */
-static struct {
-  const drover_env_spec *spec;
-  const float *observations; /* [N x observation_size] */
-} echo_source;
-
-static int echo_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, size_t size) {
-  (void)args, (void)message, (void)size;
-  spec->observation_size = echo_source.spec->observation_size;
-  spec->action_kind = echo_source.spec->action_kind;
-  spec->action_size = echo_source.spec->action_size;
-  spec->num_actions = echo_source.spec->num_actions;
-  spec->action_low = echo_source.spec->action_low;
-  spec->action_high = echo_source.spec->action_high;
-  *shared = NULL;
-  return 0;
-}
-
-static int echo_reset(void *shared, void *state, const drover_env_rows *rows) {
-  (void)shared, (void)state;
-  const size_t width = (size_t)echo_source.spec->observation_size;
-  memcpy(rows->observations, echo_source.observations + (size_t)rows->first_env * width, width * sizeof(float));
-  return 0;
-}
-
-static int echo_step(void *shared, void *state, const drover_env_rows *rows) {
-  rows->rewards[0] = 0;
-  return echo_reset(shared, state, rows);
-}
-
-static const drover_env_type echo_type = {.abi_version = DROVER_ENV_ABI_VERSION,
-                                          .size = sizeof echo_type,
-                                          .name = "echo",
-                                          .summary = "observes what it is told",
-                                          .open = echo_open,
-                                          .reset = echo_reset,
-                                          .step = echo_step};
+#include "tools/verify_ask.h"
 
 /* ---- The loop's state ------------------------------------------------------------------------------------------- */
 
@@ -57,7 +16,8 @@ typedef struct loop {
   void *shared;
   bool is_open;
   drover_rollout_view *v;
-  drover_batch *asking; /* echo envs: lifetime steps advance with ours, so noise does too */
+  dr_ask asking;       /* the policy; its lifetime steps advance with ours */
+  dr_ask inner_asking; /* the inner policy, about one env at a time */
   int64_t max_episodes, max_faults;
   drover_episode *episodes;
   float *finals, *final_values;
@@ -73,8 +33,10 @@ typedef struct loop {
   void *given;        /* [action_size] the action as the env gets it */
   float *asked;       /* [N x observation_size] final observations in question */
   float *answers;     /* [N] */
-  void *no_actions;   /* [N x action_size] zeros */
+  void *no_actions;   /* [N x action_size] that are not asked for */
   float *no_logprobs; /* [N] */
+  float *inner_observation, *inner_action;
+  float *inner_zeros; /* [inner_action_size]; bounds that the inner policy does not have */
 } loop;
 
 static void *zeros(size_t count, size_t size) {
@@ -104,6 +66,10 @@ static drover_status allocate(loop *l) {
   v->values = policy.has_values ? zeros((t + 1) * n, sizeof(float)) : NULL;
   v->advantages = policy.has_values ? zeros(t * n, sizeof(float)) : NULL;
   v->returns = policy.has_values ? zeros(t * n, sizeof(float)) : NULL;
+  v->inner_samples = v->inner_sample_size ? zeros(t * n, (size_t)v->inner_sample_size * sizeof(float)) : NULL;
+  l->inner_observation = zeros((size_t)l->spec.inner_observation_size, sizeof(float));
+  l->inner_action = zeros((size_t)l->spec.inner_action_size, sizeof(float));
+  l->inner_zeros = zeros((size_t)l->spec.inner_action_size, sizeof(float));
   l->states = zeros(n, l->spec.state_size);
   l->lifetimes = zeros(n, sizeof *l->lifetimes);
   l->episode_numbers = zeros(n, sizeof *l->episode_numbers);
@@ -117,11 +83,12 @@ static drover_status allocate(loop *l) {
   l->answers = zeros(n, sizeof(float));
   l->no_actions = zeros(n, action_bytes);
   l->no_logprobs = zeros(n, sizeof(float));
-  const bool good = v->observations && v->actions && v->logprobs && v->rewards && v->terminated && v->truncated &&
-                    v->valid && (v->infos || !v->num_infos) &&
-                    (!policy.has_values || (v->values && v->advantages && v->returns)) && l->states && l->lifetimes &&
-                    l->episode_numbers && l->returns && l->lengths && l->waiting && l->next && l->previous &&
-                    l->given && l->asked && l->answers && l->no_actions && l->no_logprobs;
+  const bool good =
+      v->observations && v->actions && v->logprobs && v->rewards && v->terminated && v->truncated && v->valid &&
+      (v->infos || !v->num_infos) && (!policy.has_values || (v->values && v->advantages && v->returns)) && l->states &&
+      l->lifetimes && l->episode_numbers && l->returns && l->lengths && l->waiting && l->next && l->previous &&
+      l->given && l->asked && l->answers && l->no_actions && l->no_logprobs &&
+      (v->inner_samples || !v->inner_sample_size) && l->inner_observation && l->inner_action && l->inner_zeros;
   return good ? DROVER_OK : DROVER_ERROR_NO_MEMORY;
 }
 
@@ -203,6 +170,36 @@ static const void *clipped(const loop *l, const unsigned char *raw) {
   return l->given;
 }
 
+/* `begin` (tick -1) or a tick of env e, the inner policy's answer before it. False if it is a fault. */
+static bool tick_env(loop *l, int32_t e, const void *action, int32_t tick, float *sample) {
+  const bool last = tick + 1 == l->spec.num_ticks;
+  if (tick >= 0 && (dr_ask_look(&l->inner_asking) != DROVER_OK ||
+                    dr_ask_act(&l->inner_asking, 1, l->inner_action, l->no_logprobs, NULL) != DROVER_OK ||
+                    !all_finite(l->inner_action, l->spec.inner_action_size)))
+    return false;
+  const drover_env_tick call = {.env = e,
+                                .tick = tick,
+                                .seed = l->q->seed,
+                                .counter = l->lifetimes[e],
+                                .action = action,
+                                .inner_action = tick >= 0 ? l->inner_action : NULL,
+                                .inner_observation = last ? NULL : l->inner_observation,
+                                .sample = sample};
+  const int status = tick < 0 ? l->q->type->begin(l->shared, state_of(l, e), &call)
+                              : l->q->type->tick(l->shared, state_of(l, e), &call);
+  return status == 0 && (last || all_finite(l->inner_observation, l->spec.inner_observation_size)) &&
+         (!sample || all_finite(sample, l->spec.inner_sample_size));
+}
+
+/* All ticks of a step of env e. False if one of them is a fault. */
+static bool tick_all(loop *l, int32_t e, const void *action, float *sample) {
+  drover_random random = drover_random_at(l->q->seed, (uint32_t)e, DROVER_RANDOM_SAMPLE, l->lifetimes[e]);
+  const int32_t kept = (int32_t)(drover_random_u32(&random) % (uint32_t)l->spec.num_ticks);
+  for (int32_t tick = -1; tick < l->spec.num_ticks; tick++)
+    if (!tick_env(l, e, action, tick, tick + 1 == kept ? sample : NULL)) return false;
+  return true;
+}
+
 /* Why the row that env e has just written is no transition, or 0. */
 static int32_t fault_of(const loop *l, int status, uint8_t failed, const float *observation, float reward) {
   if (status != 0 || failed) return DROVER_FAULT_STEP;
@@ -228,15 +225,21 @@ static int32_t step_env(loop *l, int32_t t, int32_t e, float *observation) {
       .truncated = &v->truncated[row],
       .infos = v->infos ? v->infos + row * infos : NULL,
       .failed = &failed};
-  const int status = l->q->type->step(l->shared, state_of(l, e), &rows);
+  const size_t sample_size = (size_t)v->inner_sample_size;
+  float *sample = sample_size ? v->inner_samples + row * sample_size : NULL;
+  int32_t reason = DROVER_FAULT_INNER;
+  if (l->spec.num_ticks == 0 || tick_all(l, e, rows.actions, sample)) {
+    const int status = l->q->type->step(l->shared, state_of(l, e), &rows);
+    reason = fault_of(l, status, failed, observation, v->rewards[row]);
+  }
   v->valid[row] = 1;
-  const int32_t reason = fault_of(l, status, failed, observation, v->rewards[row]);
   if (reason) { /* the episode ends here, with the last observation that was one */
     v->valid[row] = 0;
     v->rewards[row] = 0;
     v->terminated[row] = 0;
     v->truncated[row] = 1;
     if (v->infos) memset(v->infos + row * infos, 0, infos * sizeof(float));
+    if (sample) memset(sample, 0, sample_size * sizeof(float));
     memcpy(observation, l->previous, (size_t)l->spec.observation_size * sizeof(float));
   }
   return reason;
@@ -277,24 +280,27 @@ static bool advance(loop *l, int32_t t, int32_t e) {
 
 /* ---- The policy ------------------------------------------------------------------------------------------------- */
 
-static drover_status make_asking(loop *l, drover_batch **out) {
-  drover_batch_options options;
-  drover_status status = drover_batch_options_init(&options, sizeof options);
-  options.num_envs = l->q->num_envs;
-  options.seed = l->q->seed;
-  return status == DROVER_OK ? drover_batch_create(out, l->q->runtime, &echo_type, &options) : status;
+/* Get ready to ask the policy about all envs, and the inner one about one env's tick. */
+static drover_status open_asking(loop *l) {
+  const dr_loop_request *q = l->q;
+  const drover_status status = dr_ask_open(&l->asking, q->runtime, q->policy, &l->spec, q->num_envs, q->seed, l->next);
+  if (status != DROVER_OK || l->spec.num_ticks == 0) return status;
+  const drover_env_spec inner = {.observation_size = l->spec.inner_observation_size,
+                                 .action_kind = DROVER_ACTION_CONTINUOUS,
+                                 .action_size = l->spec.inner_action_size,
+                                 .action_low = l->inner_zeros,
+                                 .action_high = l->inner_zeros};
+  return dr_ask_open(&l->inner_asking, q->runtime, q->inner_policy, &inner, 1, q->seed, l->inner_observation);
 }
 
 /* Values of count (<= N) observations. */
 static drover_status value(loop *l, const float *observations, int32_t count, float *out) {
   const size_t width = (size_t)l->spec.observation_size;
   memcpy(l->asked, observations, (size_t)count * width * sizeof(float));
-  echo_source.observations = l->asked;
-  drover_status status = drover_batch_step(l->asking, l->no_actions);
-  if (status == DROVER_OK)
-    status = drover_policy_act(l->q->policy, l->asking, 1, l->no_actions, l->no_logprobs, l->answers);
+  l->asking.observations = l->asked;
+  drover_status status = dr_ask_look(&l->asking);
+  if (status == DROVER_OK) status = dr_ask_act(&l->asking, 1, l->no_actions, l->no_logprobs, l->answers);
   memcpy(out, l->answers, (size_t)count * sizeof(float));
-  memset(l->no_actions, 0, (size_t)l->q->num_envs * (size_t)l->spec.action_size * 4);
   return status;
 }
 
@@ -302,8 +308,8 @@ static drover_status value(loop *l, const float *observations, int32_t count, fl
 static drover_status act(loop *l, int32_t t) {
   const drover_rollout_view *v = l->v;
   const size_t row = (size_t)t * (size_t)v->num_envs;
-  return drover_policy_act(l->q->policy, l->asking, 0, (unsigned char *)v->actions + row * (size_t)v->action_size * 4,
-                           v->logprobs + row, v->values ? v->values + row : NULL);
+  return dr_ask_act(&l->asking, 0, (unsigned char *)v->actions + row * (size_t)v->action_size * 4, v->logprobs + row,
+                    v->values ? v->values + row : NULL);
 }
 
 /* ---- Advantages ------------------------------------------------------------------------------------------------- */
@@ -364,6 +370,7 @@ static drover_status open_env(loop *l) {
                                 .observation_size = l->spec.observation_size,
                                 .action_size = l->spec.action_size,
                                 .num_infos = l->spec.num_infos,
+                                .inner_sample_size = l->spec.inner_sample_size,
                                 .action_kind = l->spec.action_kind};
   return allocate(l);
 }
@@ -375,15 +382,13 @@ static drover_status run(loop *l) {
     if (l->q->type->create && l->q->type->create(l->shared, state_of(l, e), e) != 0) return DROVER_ERROR_ENV;
     begin_episode(l, e, l->next + (size_t)e * (size_t)v->observation_size);
   }
-  echo_source.spec = &l->spec;
-  echo_source.observations = l->next;
-  drover_status status = make_asking(l, &l->asking);
+  drover_status status = open_asking(l);
   for (int32_t t = 0; t < v->num_steps && status == DROVER_OK; t++) {
     memcpy(v->observations + (size_t)t * row_bytes / sizeof(float), l->next, row_bytes);
     status = act(l, t);
     for (int32_t e = 0; e < v->num_envs && status == DROVER_OK; e++)
       if (!advance(l, t, e)) status = DROVER_ERROR_NO_MEMORY;
-    if (status == DROVER_OK) status = drover_batch_step(l->asking, l->no_actions);
+    if (status == DROVER_OK) status = dr_ask_look(&l->asking);
   }
   memcpy(v->observations + (size_t)v->num_steps * row_bytes / sizeof(float), l->next, row_bytes);
   return status == DROVER_OK ? finish(l) : status;
@@ -394,12 +399,14 @@ drover_status dr_loop_run(const dr_loop_request *request, drover_rollout_view *o
   *out = (drover_rollout_view){.size = sizeof *out};
   drover_status status = open_env(&l);
   if (status == DROVER_OK) status = run(&l);
-  drover_batch_destroy(l.asking);
+  dr_ask_close(&l.asking);
+  dr_ask_close(&l.inner_asking);
   for (int32_t e = 0; l.states && request->type->destroy && e < request->num_envs; e++)
     request->type->destroy(l.shared, state_of(&l, e));
   if (l.is_open && request->type->close) request->type->close(l.shared);
-  void *const rest[] = {l.states,   l.lifetimes, l.episode_numbers, l.returns, l.lengths,    l.waiting,    l.next,
-                        l.previous, l.given,     l.asked,           l.answers, l.no_actions, l.no_logprobs};
+  void *const rest[] = {l.states,      l.lifetimes,         l.episode_numbers, l.returns,    l.lengths, l.waiting,
+                        l.next,        l.previous,          l.given,           l.asked,      l.answers, l.no_actions,
+                        l.no_logprobs, l.inner_observation, l.inner_action,    l.inner_zeros};
   for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) free(rest[i]);
   if (!out->values) free(l.final_values);
   if (status != DROVER_OK) dr_loop_free(out);
@@ -416,6 +423,7 @@ void dr_loop_free(drover_rollout_view *v) {
                            v->truncated,
                            v->valid,
                            v->infos,
+                           v->inner_samples,
                            v->advantages,
                            v->returns,
                            (void *)(uintptr_t)v->episodes,

@@ -8,7 +8,8 @@
 typedef struct dr_loop_request {
   const drover_env_type *type;
   drover_env_args args;
-  drover_policy *policy; /* of a runtime with one worker */
+  drover_policy *policy;       /* of a runtime with one worker */
+  drover_policy *inner_policy; /* likewise; NULL where the type has no inner loop */
   drover_runtime *runtime;
   int32_t num_envs;
   int32_t num_steps;

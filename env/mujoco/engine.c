@@ -192,6 +192,14 @@ void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state) {
   mj_setState(m, d, state, mjSTATE_INTEGRATION);
 }
 
+mjtNum dr_mj_actuator_moment(const mjModel *m, const mjData *d, int actuator, int dof) {
+  (void)m;
+  const int first = d->moment_rowadr[actuator];
+  for (int i = first; i < first + d->moment_rownnz[actuator]; i++)
+    if (d->moment_colind[i] == dof) return d->actuator_moment[i];
+  return 0;
+}
+
 #else
 
 size_t dr_mj_data_bytes(const mjData *d) { return sizeof *d + (size_t)d->nbuffer + (size_t)d->nstack * sizeof(mjtNum); }
@@ -263,6 +271,10 @@ void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state) {
   state += (count);
   STATE_ARRAYS(SET)
 #undef SET
+}
+
+mjtNum dr_mj_actuator_moment(const mjModel *m, const mjData *d, int actuator, int dof) {
+  return d->actuator_moment[actuator * m->nv + dof];
 }
 
 #endif

@@ -59,4 +59,7 @@ int dr_mj_state_size(const mjModel *m);
 void dr_mj_get_state(const mjModel *m, const mjData *d, mjtNum *state);
 void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state);
 
+/* How much an actuator's length changes with a degree of freedom, after mj_step1: its moment. */
+mjtNum dr_mj_actuator_moment(const mjModel *m, const mjData *d, int actuator, int dof);
+
 #endif

@@ -11,12 +11,15 @@
 
 #include "policy/mlp.h"
 
-enum { DR_MAX_LOSS_SUMS = 16 };
+enum {
+  DR_MAX_LOSS_SUMS = 16,
+  DR_LOSS_MAX_ROWS = 128 /* most rows of a block */
+};
 
 /* One block, in the hands of a loss. Row i of the block is row rows[i] of the caller's arrays. */
 typedef struct dr_loss_block {
-  int32_t index; /* of the block in this pass */
-  int32_t num_rows;
+  int32_t index;           /* of the block in this pass, in the order of its rows */
+  int32_t num_rows;        /* 1..DR_LOSS_MAX_ROWS */
   const int32_t *rows;     /* [num_rows] */
   const float *outputs;    /* [num_rows x num_outputs] of the policy's last layer, before the head */
   const float *values;     /* [num_rows], or NULL without a value network */
@@ -32,13 +35,17 @@ typedef int (*dr_loss)(void *object, const dr_loss_block *block);
 
 typedef struct dr_gradient dr_gradient;
 
-/* Memory and kernels for passes of at most max_rows rows. */
+/* Memory and kernels for passes of at most max_rows rows (1 or more). */
 drover_status dr_gradient_create(dr_gradient **out, drover_runtime *runtime, const dr_mlp *mlp, int32_t max_rows);
 void dr_gradient_destroy(dr_gradient *gradient);
 
 /* One pass over `num_rows` rows of observations [any x observation_size], chosen by `rows` [num_rows]. weights and
  * gradients: [mlp->num_weights]; gradients of mean and std (normalize_observations) are 0. sums [DR_MAX_LOSS_SUMS]:
- * over all blocks, in order. gradients NULL: forward and loss only. The caller's thread is one of the workers. */
+ * over all blocks, in order. gradients NULL: forward and loss only. Allocates nothing.
+ *
+ * The caller's thread is one of the workers: call it between dr_runtime_begin_call and dr_runtime_end_call, one pass of
+ * a gradient at a time. A pass is not cancelled. Numbers that are not finite are no error here: they come out in sums
+ * and gradients, where dr_gradient_norm shows them. */
 drover_status dr_gradient_pass(dr_gradient *gradient, const float *weights, const float *observations, int32_t num_rows,
                                const int32_t *rows, dr_loss loss, void *object, float *gradients, double *sums);
 

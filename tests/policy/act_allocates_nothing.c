@@ -1,37 +1,10 @@
-/* act_allocates_nothing.c: no call of malloc and its family while a policy acts, narrow or wide, on any thread.
- *
- * The program's own definitions below stand before the C library's for every library in the process. */
-#include <errno.h>
+/* act_allocates_nothing.c: no call of malloc and its family while a policy acts, narrow or wide, on any thread. */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "policy/mlp_policy.h"
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-
-static atomic_long num_allocations;
-
-static void *counted(void *pointer) {
-  atomic_fetch_add_explicit(&num_allocations, 1, memory_order_relaxed);
-  return pointer;
-}
-
-/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's names are reserved ones */
-void *malloc(size_t size) { return counted(__libc_malloc(size)); }
-void *calloc(size_t count, size_t size) { return counted(__libc_calloc(count, size)); }
-void *realloc(void *old, size_t size) { return counted(__libc_realloc(old, size)); }
-void *memalign(size_t alignment, size_t size) { return counted(__libc_memalign(alignment, size)); }
-void *aligned_alloc(size_t alignment, size_t size) { return counted(__libc_memalign(alignment, size)); }
-int posix_memalign(void **out, size_t alignment, size_t size) {
-  *out = counted(__libc_memalign(alignment, size));
-  return *out ? 0 : ENOMEM;
-}
-/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
+#include "tests/policy/count_allocations.h"
 
 enum { MAX_ROWS = 300, MAX_OBSERVATION = 300, MAX_OUTPUTS = 40 };
 static float observations[MAX_ROWS * MAX_OBSERVATION], actions[MAX_ROWS * MAX_OUTPUTS], logprobs[MAX_ROWS],
@@ -68,7 +41,8 @@ static void *act_often(void *object) {
   return NULL;
 }
 
-static void check(int32_t observation_size, int32_t width, drover_head head, drover_activation activation) {
+static void check(int32_t observation_size, int32_t width, drover_head head, drover_activation activation,
+                  int32_t variant) {
   drover_mlp_options options;
   drover_mlp_options_init(&options, sizeof options);
   options.observation_size = observation_size;
@@ -76,6 +50,7 @@ static void check(int32_t observation_size, int32_t width, drover_head head, dro
   options.num_outputs = MAX_OUTPUTS;
   options.head = head;
   options.activation = activation;
+  options.shared_values = options.normalize_observations = variant;
   job j = {NULL, NULL};
   if (dr_mlp_policy_new(&j.self, &options, NULL) || dr_mlp_policy_type.open_context(j.self, &j.context)) {
     fprintf(stderr, "%s\n", drover_last_error());
@@ -94,10 +69,12 @@ int main(void) {
   const long before = atomic_load(&num_allocations);
   free(malloc(1));
   if (atomic_load(&num_allocations) == before) num_failures++; /* else nothing here would count */
-  check(4, 64, DROVER_HEAD_CATEGORICAL, DROVER_ACTIVATION_TANH);
-  check(17, 100, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_ELU);
-  check(300, 256, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_RELU);
-  check(300, 201, DROVER_HEAD_UNIT, DROVER_ACTIVATION_TANH);
+  check(4, 64, DROVER_HEAD_CATEGORICAL, DROVER_ACTIVATION_TANH, 0);
+  check(17, 100, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_ELU, 0);
+  check(300, 256, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_RELU, 0);
+  check(300, 201, DROVER_HEAD_UNIT, DROVER_ACTIVATION_TANH, 0);
+  check(17, 64, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH, 1);
+  check(299, 256, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH, 1);
   printf("act_allocates_nothing: %d failures\n", num_failures);
   return num_failures ? 1 : 0;
 }

@@ -66,18 +66,24 @@ typedef struct network {
   float *flat;
 } network;
 
-/* Random weights of the size that keeps activations near 1. */
+/* Random weights of the size that keeps activations near 1; the caller frees them. */
+static inline float *test_weights(const dr_mlp *mlp, uint64_t *random) {
+  float *flat = test_floats(random, mlp->num_weights, 0.5);
+  for (int32_t chain = 0; chain < mlp->num_chains; chain++)
+    for (int32_t i = mlp->first_layer[chain]; i < mlp->num_layers; i++) {
+      const dr_layer *layer = &mlp->layers[chain][i];
+      for (size_t k = layer->weights_at; k < layer->bias_at; k++)
+        flat[k] *= (float)(4.0 / sqrt((double)layer->num_inputs));
+    }
+  for (size_t k = mlp->std_at; k < mlp->num_weights; k++) flat[k] = (float)test_uniform(random, 0.1, 2.0);
+  return flat;
+}
+
 static inline network network_open(const drover_mlp_options *options, const dr_kernels *kernels, bool use_wide,
                                    uint64_t *random) {
   network n;
   cr_assert_eq(dr_mlp_init(&n.mlp, options), DROVER_OK, "%s", drover_last_error());
-  n.flat = test_floats(random, n.mlp.num_weights, 0.5);
-  for (int32_t chain = 0; chain < n.mlp.num_chains; chain++)
-    for (int32_t i = 0; i < n.mlp.num_layers; i++) {
-      const dr_layer *layer = &n.mlp.layers[chain][i];
-      for (size_t k = layer->weights_at; k < layer->bias_at; k++)
-        n.flat[k] *= (float)(4.0 / sqrt((double)layer->num_inputs));
-    }
+  n.flat = test_weights(&n.mlp, random);
   cr_assert_eq(dr_inference_create(&n.inference, &n.mlp, kernels, use_wide), DROVER_OK, "%s", drover_last_error());
   cr_assert_eq(dr_weights_create(&n.weights, n.inference, n.flat), DROVER_OK, "%s", drover_last_error());
   cr_assert_eq(dr_context_create(&n.context, n.inference), DROVER_OK, "%s", drover_last_error());
@@ -107,19 +113,25 @@ static inline double reference_activation(drover_activation activation, double s
   return x;
 }
 
-/* One row through a chain; out [num_outputs of the chain]. */
-static inline void reference_forward(const dr_mlp *mlp, const float *flat, dr_chain chain, const float *x,
-                                     double *out) {
+/* One row through a chain, with weight number `moved` (or none: SIZE_MAX) changed by delta; out [num_outputs of the
+ * chain]. A shared value chain begins with the policy's hidden layers. */
+static inline void reference_forward_moved(const dr_mlp *mlp, const float *flat, size_t moved, double delta,
+                                           dr_mlp_chain chain, const float *x, double *out) {
+#define WEIGHT(at) ((double)flat[at] + ((at) == moved ? delta : 0.0))
   const size_t widest =
       (size_t)(mlp->max_width > mlp->options.observation_size ? mlp->max_width : mlp->options.observation_size);
   double *from = calloc(widest, sizeof *from), *to = calloc(widest, sizeof *to);
-  for (int32_t i = 0; i < mlp->options.observation_size; i++) from[i] = (double)x[i];
+  for (size_t i = 0; i < (size_t)mlp->options.observation_size; i++) {
+    from[i] = (double)x[i];
+    if (mlp->options.normalize_observations)
+      from[i] = fmin(10, fmax(-10, (from[i] - WEIGHT(mlp->mean_at + i)) / WEIGHT(mlp->std_at + i)));
+  }
   for (int32_t i = 0; i < mlp->num_layers; i++) {
-    const dr_layer *layer = &mlp->layers[chain][i];
-    for (int32_t n = 0; n < layer->num_outputs; n++) {
-      double sum = (double)flat[layer->bias_at + (size_t)n];
-      for (int32_t k = 0; k < layer->num_inputs; k++)
-        sum += from[k] * (double)flat[layer->weights_at + (size_t)n * (size_t)layer->num_inputs + (size_t)k];
+    const dr_layer *layer = &mlp->layers[i < mlp->first_layer[chain] ? DR_CHAIN_POLICY : chain][i];
+    for (size_t n = 0; n < (size_t)layer->num_outputs; n++) {
+      double sum = WEIGHT(layer->bias_at + n);
+      for (size_t k = 0; k < (size_t)layer->num_inputs; k++)
+        sum += from[k] * WEIGHT(layer->weights_at + n * (size_t)layer->num_inputs + k);
       to[n] = reference_activation(layer->activation, (double)mlp->options.leaky_slope, sum);
     }
     double *swap = from;
@@ -129,6 +141,12 @@ static inline void reference_forward(const dr_mlp *mlp, const float *flat, dr_ch
   memcpy(out, from, (size_t)mlp->layers[chain][mlp->num_layers - 1].num_outputs * sizeof *out);
   free(from);
   free(to);
+#undef WEIGHT
+}
+
+static inline void reference_forward(const dr_mlp *mlp, const float *flat, dr_mlp_chain chain, const float *x,
+                                     double *out) {
+  reference_forward_moved(mlp, flat, SIZE_MAX, 0, chain, x, out);
 }
 
 /* The arrays of one call of act, for any head. */

@@ -259,3 +259,118 @@ Test(inference, weights_that_are_not_finite_are_named) {
   cr_assert_null(weights);
   network_close(&n);
 }
+
+/* The two options that change what is computed, in all combinations: bit 0 shared_values, bit 1
+ * normalize_observations. */
+static drover_mlp_options with_variant(drover_mlp_options options, int variant) {
+  options.shared_values = variant & 1;
+  options.normalize_observations = variant >> 1 & 1;
+  return options;
+}
+
+Test(inference, shared_values_and_normalized_observations_match_a_double_reference) {
+  uint64_t random = test_seed();
+  static const int32_t shapes[][4] = {{1, 0, 0, 1}, {3, 0, 0, 17}, {5, 1, 1, 1}, {4, 2, 64, 2}, {17, 3, 33, 3}};
+  for (int variant = 1; variant < 4; variant++) {
+    for (int set = 0; set < 3; set++) {
+      const dr_kernels *kernels = dr_kernels_named(instruction_sets[set]);
+      for (size_t s = 0; kernels && s < sizeof shapes / sizeof shapes[0]; s++) {
+        const drover_mlp_options options = test_options(shapes[s][0], shapes[s][1], shapes[s][2], shapes[s][3],
+                                                        DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH);
+        const drover_mlp_options varied = with_variant(options, variant);
+        compare_with_reference(&varied, kernels, false, 37, &random);
+      }
+    }
+    drover_mlp_options wide = test_options(376, 2, 200, 17, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH);
+    wide.hidden[1] = 251;
+    wide = with_variant(wide, variant);
+    compare_with_reference(&wide, NULL, true, 300, &random);
+  }
+}
+
+Test(inference, rows_with_shared_values_and_normalized_observations_do_not_depend_on_count_or_position) {
+  const drover_mlp_options narrow =
+      with_variant(test_options(11, 2, 30, 7, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_ELU), 3);
+  for (int set = 0; set < 3; set++)
+    if (dr_kernels_named(instruction_sets[set]))
+      rows_do_not_depend_on_cuts(&narrow, false, dr_kernels_named(instruction_sets[set]));
+  const drover_mlp_options wide =
+      with_variant(test_options(130, 2, 260, 5, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH), 3);
+  rows_do_not_depend_on_cuts(&wide, true, NULL);
+}
+
+Test(inference, value_alone_equals_the_values_of_act_where_they_share_layers) {
+  uint64_t random = test_seed();
+  for (int wide = 0; wide < 2; wide++) {
+    const drover_mlp_options options =
+        with_variant(test_options(130, 2, wide ? 300 : 64, 2, DROVER_HEAD_CATEGORICAL, DROVER_ACTIVATION_TANH), 3);
+    network n = network_open(&options, NULL, true, &random);
+    acted a = acted_open(&n.mlp, 300, &random);
+    float values[300];
+    network_act(&n, &a, 0, 300, false);
+    cr_assert_eq(dr_inference_value(n.inference, n.weights, n.context, 300, a.observations, values), 0);
+    cr_assert_eq(compare_bytes(values, a.values, sizeof values), 0);
+    acted_close(&a);
+    network_close(&n);
+  }
+}
+
+Test(inference, normalized_observations_that_are_not_finite_are_seen_and_stay_in_their_row) {
+  uint64_t random = test_seed();
+  const drover_mlp_options options =
+      with_variant(test_options(13, 1, 20, 2, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH), 2);
+  network n = network_open(&options, NULL, true, &random);
+  acted a = acted_open(&n.mlp, 40, &random), b = acted_open(&n.mlp, 40, &random);
+  memcpy(b.counters, a.counters, 40 * sizeof *b.counters);
+  memcpy(b.observations, a.observations, 40 * 13 * sizeof(float));
+  b.observations[20 * 13 + 5] = NAN;
+  network_act(&n, &a, 0, 40, false);
+  network_act(&n, &b, 0, 40, false);
+  for (size_t row = 0; row < 40; row++)
+    if (row != 20) cr_assert_eq(compare_bytes((char *)a.actions + row * 8, (char *)b.actions + row * 8, 8), 0);
+  cr_assert(isnan(((float *)b.actions)[40]));
+  acted_close(&a);
+  acted_close(&b);
+  network_close(&n);
+}
+
+Test(inference, a_std_that_is_not_above_0_is_named) {
+  const drover_mlp_options options =
+      with_variant(test_options(4, 1, 8, 2, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_RELU), 2);
+  uint64_t random = test_seed();
+  network n = network_open(&options, NULL, true, &random);
+  dr_weights *weights = NULL;
+  n.flat[n.mlp.std_at + 2] = 0;
+  cr_assert_eq(dr_weights_create(&weights, n.inference, n.flat), DROVER_ERROR_ARGUMENT);
+  cr_assert_str_eq(drover_last_error(), "mlp: observation.std[2] must be finite and above 0, got 0");
+  n.flat[n.mlp.mean_at + 1] = NAN;
+  cr_assert_eq(dr_weights_create(&weights, n.inference, n.flat), DROVER_ERROR_ARGUMENT);
+  cr_assert_str_eq(drover_last_error(), "mlp: observation.mean[1] must be finite, got nan");
+  cr_assert_null(weights);
+  network_close(&n);
+}
+
+/* Noise of counter c with noise_hold h is that of counter c / h without. */
+Test(inference, held_noise_is_that_of_the_counter_divided) {
+  uint64_t random = test_seed();
+  drover_mlp_options options = test_options(4, 1, 16, 3, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH);
+  network plain = network_open(&options, NULL, true, &random);
+  options.noise_hold = 5;
+  network held = network_open(&options, NULL, true, &random);
+  dr_weights_destroy(held.weights);
+  cr_assert_eq(dr_weights_create(&held.weights, held.inference, plain.flat), DROVER_OK);
+  acted a = acted_open(&plain.mlp, 50, &random), b = acted_open(&plain.mlp, 50, &random);
+  memcpy(b.observations, a.observations, 50 * 4 * sizeof(float));
+  for (size_t i = 0; i < 50; i++) {
+    b.counters[i] = i == 49 ? UINT64_C(0xFFFFFFFFFFFF) : i + 3;
+    a.counters[i] = b.counters[i] / 5;
+  }
+  network_act(&plain, &a, 0, 50, false);
+  network_act(&held, &b, 0, 50, false);
+  cr_assert_eq(compare_bytes(a.actions, b.actions, 50 * a.action_bytes), 0);
+  cr_assert_eq(compare_bytes(a.logprobs, b.logprobs, 50 * sizeof(float)), 0);
+  acted_close(&a);
+  acted_close(&b);
+  network_close(&plain);
+  network_close(&held);
+}

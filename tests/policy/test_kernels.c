@@ -74,3 +74,117 @@ Test(kernels, dependent_vectors_are_refused) {
   double vectors[3 * 8] = {1, 2, 3, 4, 5, 6, 7, 8, 2, 4, 6, 8, 10, 12, 14, 16, 0};
   cr_assert_not(dr_kernels_best()->orthonormalise(2, 8, vectors));
 }
+
+Test(kernels, a_layer_packed_transposed_is_the_transpose) {
+  uint64_t random = test_seed();
+  enum { ROWS = 9, WIDEST = 70 };
+  float *weights = test_floats(&random, WIDEST * WIDEST, 1), *x = test_floats(&random, ROWS * WIDEST, 1);
+  static const float zeros[WIDEST + 32];
+  static float y[ROWS * 80];
+  for (int set = 0; set < 3; set++) {
+    const dr_kernels *kernels = dr_kernels_named(instruction_sets[set]);
+    for (int32_t in = 1; kernels && in <= WIDEST; in += 6)
+      for (int32_t out = 1; out <= WIDEST; out++) {
+        float *packed = aligned_alloc(64, (kernels->packed_floats(in, out) * 4 + 63) / 64 * 64);
+        kernels->pack_transposed(in, out, weights, packed);
+        const dr_dense layer = {in, out, DROVER_ACTIVATION_IDENTITY, 0, packed, zeros};
+        kernels->dense(&layer, ROWS, x, WIDEST, y, 80);
+        for (int32_t r = 0; r < ROWS; r++)
+          for (int32_t n = 0; n < out; n++) {
+            double want = 0;
+            for (int32_t k = 0; k < in; k++) want += (double)x[r * WIDEST + k] * (double)weights[k * out + n];
+            cr_assert(nearly((double)y[r * 80 + n], want), "%s: %d x %d", kernels->name, in, out);
+          }
+        free(packed);
+      }
+  }
+  free(weights);
+  free(x);
+}
+
+Test(kernels, products_of_every_shape_match_a_double_reference_and_touch_no_other_row) {
+  uint64_t random = test_seed();
+  enum { STRIDE = 144, ROWS = 5 };
+  float *a = test_floats(&random, ROWS * STRIDE + 16, 1), *b = test_floats(&random, ROWS * STRIDE + 16, 1);
+  static float c[41 * STRIDE], before[41 * STRIDE];
+  for (int set = 0; set < 3; set++) {
+    const dr_kernels *kernels = dr_kernels_named(instruction_sets[set]);
+    for (int32_t left = 1; kernels && left <= 40; left++)
+      for (int32_t right = 1; right <= 140; right += left % 7 == 0 ? 1 : 11)
+        for (int begin = 0; begin < 2; begin++) {
+          for (size_t i = 0; i < sizeof c / sizeof *c; i++) before[i] = c[i] = (float)test_uniform(&random, -1, 1);
+          kernels->add_products(ROWS, left, a, STRIDE, right, b, STRIDE, c, STRIDE, begin);
+          for (int32_t i = 0; i < left; i++)
+            for (int32_t j = 0; j < right; j++) {
+              double want = begin ? 0 : (double)before[i * STRIDE + j];
+              for (int r = 0; r < ROWS; r++) want += (double)a[r * STRIDE + i] * (double)b[r * STRIDE + j];
+              cr_assert(nearly((double)c[i * STRIDE + j], want), "%s: %d x %d, begin %d", kernels->name, left, right,
+                        begin);
+            }
+          cr_assert_eq(compare_bytes(c + left * STRIDE, before + left * STRIDE, STRIDE * sizeof *c), 0,
+                       "wrote behind row %d", left);
+        }
+  }
+  free(a);
+  free(b);
+}
+
+Test(kernels, going_back_through_an_activation_matches_its_derivative) {
+  uint64_t random = test_seed();
+  enum { STRIDE = 48, ROWS = 7, WIDTH = 37 };
+  for (int set = 0; set < 3; set++) {
+    const dr_kernels *kernels = dr_kernels_named(instruction_sets[set]);
+    for (int activation = 0; kernels && activation <= DROVER_ACTIVATION_IDENTITY; activation++)
+      for (int32_t rows = 1; rows <= ROWS; rows++) {
+        float y[ROWS * STRIDE + 16], d[ROWS * STRIDE + 16], before[ROWS * STRIDE + 16], bias[STRIDE],
+            bias_before[STRIDE];
+        double x[ROWS * STRIDE];
+        for (int i = 0; i < ROWS * STRIDE; i++) {
+          x[i] = test_uniform(&random, -2, 2);
+          y[i] = (float)reference_activation((drover_activation)activation, 0.3, x[i]);
+          before[i] = d[i] = (float)test_uniform(&random, -1, 1);
+        }
+        for (int j = 0; j < STRIDE; j++) bias_before[j] = bias[j] = (float)test_uniform(&random, -1, 1);
+        const bool begin = rows % 2 == 0;
+        kernels->back((drover_activation)activation, 0.3f, rows, WIDTH, y, d, STRIDE, bias, begin);
+        for (int j = 0; j < WIDTH; j++) {
+          double sum = begin ? 0 : (double)bias_before[j];
+          for (int r = 0; r < rows; r++) {
+            const int at = r * STRIDE + j;
+            const double step = 1e-6, slope = (reference_activation((drover_activation)activation, 0.3, x[at] + step) -
+                                               reference_activation((drover_activation)activation, 0.3, x[at] - step)) /
+                                              (2 * step);
+            cr_assert(nearly((double)d[at], (double)before[at] * slope), "%s: activation %d", kernels->name,
+                      activation);
+            sum += (double)before[at] * slope;
+          }
+          cr_assert(nearly((double)bias[j], sum), "%s: activation %d, column %d", kernels->name, activation, j);
+        }
+      }
+  }
+}
+
+/* Division and subtraction are exact to the last bit everywhere, so this is an equality. */
+Test(kernels, normal_observations_have_the_bits_of_float_arithmetic_at_any_place) {
+  uint64_t random = test_seed();
+  enum { PERIOD = 48, MOST = 150 };
+  float *x = test_floats(&random, MOST + 16, 30), *mean = test_floats(&random, PERIOD, 1), std[PERIOD];
+  for (int i = 0; i < PERIOD; i++) std[i] = (float)test_uniform(&random, 0.1, 4);
+  x[7] = NAN;
+  for (int set = 0; set < 3; set++) {
+    const dr_kernels *kernels = dr_kernels_named(instruction_sets[set]);
+    for (size_t count = 0; kernels && count <= MOST; count++) {
+      float out[MOST + 1];
+      out[count] = 12345;
+      kernels->normalize(count, PERIOD, x, mean, std, out);
+      cr_assert_eq(out[count], 12345.0f, "wrote behind %zu numbers", count);
+      for (size_t i = 0; i < count; i++) {
+        const float z = (x[i] - mean[i % PERIOD]) / std[i % PERIOD];
+        const float want = z < -10 ? -10 : z > 10 ? 10 : z;
+        cr_assert(i == 7 ? isnan(out[i]) : out[i] == want, "%s: number %zu of %zu", kernels->name, i, count);
+      }
+    }
+  }
+  free(x);
+  free(mean);
+}

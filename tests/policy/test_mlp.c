@@ -43,6 +43,18 @@ Test(mlp, options_out_of_range_are_refused_with_field_range_and_value) {
   bad.initial_log_std = 21;
   refuse(bad, "mlp: initial_log_std must be -20..20, got 21");
   bad = good;
+  bad.shared_values = 2;
+  refuse(bad, "mlp: shared_values must be 0..1, got 2");
+  bad.shared_values = 1;
+  bad.has_values = 0;
+  refuse(bad, "mlp: shared_values must be 0 where has_values is 0, got 1");
+  bad = good;
+  bad.normalize_observations = -1;
+  refuse(bad, "mlp: normalize_observations must be 0..1, got -1");
+  bad = good;
+  bad.noise_hold = 0;
+  refuse(bad, "mlp: noise_hold must be 1..65536, got 0");
+  bad = good;
   bad.size = 0;
   refuse(bad, "mlp: options must be filled by drover_mlp_options_init first (size is 0)");
 }
@@ -105,6 +117,55 @@ Test(mlp, the_flat_vector_is_policy_then_log_std_then_value) {
   cr_assert_str_eq(text, "log_std[1]");
   dr_mlp_describe_weight(&mlp, 59, text, sizeof text);
   cr_assert_str_eq(text, "value.1.bias[0]");
+}
+
+Test(mlp, fit_inner_takes_sizes_from_the_envs_inner_loop) {
+  drover_mlp_options options = test_options(1, 1, 8, 1, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_RELU);
+  options.shared_values = 1;
+  drover_env_spec spec = {.observation_size = 6, .inner_observation_size = 40, .inner_action_size = 9};
+  cr_assert_eq(drover_mlp_options_fit_inner(&options, &spec), DROVER_ERROR_UNSUPPORTED);
+  cr_assert_not_null(strstr(drover_last_error(), "no inner loop"));
+  spec.num_ticks = 10;
+  cr_assert_eq(drover_mlp_options_fit_inner(&options, &spec), DROVER_OK);
+  cr_assert_eq(options.observation_size, 40);
+  cr_assert_eq(options.num_outputs, 9);
+  cr_assert_eq(options.head, DROVER_HEAD_UNIT);
+  cr_assert_eq(options.has_values, 0);
+  dr_mlp mlp;
+  cr_assert_eq(dr_mlp_init(&mlp, &options), DROVER_OK, "%s", drover_last_error());
+  cr_assert_eq(drover_mlp_options_fit_inner(NULL, &spec), DROVER_ERROR_ARGUMENT);
+  cr_assert_eq(drover_mlp_options_fit_inner(&options, NULL), DROVER_ERROR_ARGUMENT);
+}
+
+Test(mlp, a_shared_value_layer_and_the_moments_come_last_in_the_flat_vector) {
+  drover_mlp_options options = test_options(3, 1, 5, 2, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_RELU);
+  options.shared_values = options.normalize_observations = 1;
+  dr_mlp mlp;
+  cr_assert_eq(dr_mlp_init(&mlp, &options), DROVER_OK);
+  cr_assert_eq(mlp.log_std_at, 32);
+  cr_assert_eq(mlp.first_layer[DR_CHAIN_VALUE], 1);
+  cr_assert_eq(mlp.layers[1][1].num_inputs, 5);
+  cr_assert_eq(mlp.layers[1][1].weights_at, 34);
+  cr_assert_eq(mlp.layers[1][1].bias_at, 39);
+  cr_assert_eq(mlp.num_trainable, 40);
+  cr_assert_eq(mlp.mean_at, 40);
+  cr_assert_eq(mlp.std_at, 43);
+  cr_assert_eq(mlp.num_weights, 46);
+  char text[80];
+  static const char *const names[] = {"log_std[1]",          "value.1.weight[0,0]", "value.1.bias[0]",
+                                      "observation.mean[0]", "observation.mean[2]", "observation.std[0]",
+                                      "observation.std[2]"};
+  static const size_t at[] = {33, 34, 39, 40, 42, 43, 45};
+  for (size_t i = 0; i < 7; i++) {
+    dr_mlp_describe_weight(&mlp, at[i], text, sizeof text);
+    cr_assert_str_eq(text, names[i]);
+  }
+  float weights[46];
+  cr_assert_eq(dr_mlp_initial_weights(&mlp, weights), DROVER_OK);
+  for (size_t i = 40; i < 46; i++) cr_assert_eq(weights[i], i < 43 ? 0.0f : 1.0f);
+  double length = 0;
+  for (size_t i = 34; i < 39; i++) length += (double)weights[i] * (double)weights[i];
+  cr_assert_float_eq(length, 1, 1e-6, "the value layer's gain");
 }
 
 /* The shorter side's vectors are orthogonal and as long as the gain. */

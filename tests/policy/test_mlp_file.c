@@ -24,6 +24,8 @@ Test(mlp_file, what_is_saved_is_loaded_bit_for_bit) {
       drover_mlp_options options = test_options(5, activation, 9, 3, (drover_head)head, (drover_activation)activation);
       options.leaky_slope = 0.1f;
       options.has_values = activation % 2;
+      options.shared_values = activation == DROVER_ACTIVATION_TANH;
+      options.normalize_observations = head == DROVER_HEAD_UNIT;
       options.initial_log_std = -0.7f;
       dr_mlp_policy *saved = NULL, *loaded = NULL;
       cr_assert_eq(dr_mlp_policy_new(&saved, &options, NULL), DROVER_OK);
@@ -37,6 +39,8 @@ Test(mlp_file, what_is_saved_is_loaded_bit_for_bit) {
       cr_assert_eq(b->options.has_values, options.has_values);
       cr_assert_eq(b->options.num_hidden, options.num_hidden);
       cr_assert_eq(b->options.leaky_slope, 0.1f);
+      cr_assert_eq(b->options.shared_values, options.shared_values);
+      cr_assert_eq(b->options.normalize_observations, options.normalize_observations);
       cr_assert_eq(compare_bytes(b->options.hidden, options.hidden, (size_t)options.num_hidden * sizeof(int32_t)), 0);
       dr_mlp_policy_free(saved);
       dr_mlp_policy_free(loaded);
@@ -166,6 +170,56 @@ Test(mlp_file, tensors_that_do_not_fit_are_named) {
   p = good_parts();
   p.tensors[0].shape[0] = 0;
   refuse(&p, "tensor 'layers.0.weight': dimension 0 must be 1..65536, it is 0");
+}
+
+Test(mlp_file, shared_values_are_one_layer_and_said_by_the_metadata) {
+  parts p = good_parts();
+  p.metadata[3] = (dr_metadata){"shared_values", "1"};
+  refuse(&p, "tensor 'value.0.weight' has no place in this network");
+  p.tensors[5] = p.tensors[7];
+  p.tensors[6] = p.tensors[8];
+  p.num_tensors = 7;
+  write_parts(&p);
+  dr_mlp_policy *self = NULL;
+  cr_assert_eq(dr_mlp_file_read(&self, path), DROVER_OK, "%s", drover_last_error());
+  cr_assert_eq(self->inference->mlp.options.shared_values, 1);
+  cr_assert_eq(self->inference->mlp.options.has_values, 1);
+  dr_mlp_policy_free(self);
+  p.num_tensors = 5;
+  refuse(&p, "tensor 'value.1.weight' is missing");
+  p = good_parts();
+  p.metadata[3] = (dr_metadata){"shared_values", "yes"};
+  refuse(&p, "the metadata's shared_values must be 0 or 1, it is 'yes'");
+}
+
+Test(mlp_file, moments_of_observations_come_both_and_in_range) {
+  static float moments[3] = {0.5f, 1, 2};
+  parts p = good_parts();
+  p.tensors[9] = (dr_tensor){"observation.mean", DR_DTYPE_F32, 1, {3}, moments};
+  p.num_tensors = 10;
+  refuse(&p, "tensor 'observation.std' is missing");
+  p.tensors[8] = (dr_tensor){"observation.std", DR_DTYPE_F32, 1, {3}, moments};
+  refuse(&p, "tensor 'value.1.bias' is missing");
+  p.tensors[8] = p.tensors[6];
+  p.tensors[5] = (dr_tensor){"observation.std", DR_DTYPE_F32, 1, {3}, moments};
+  p.tensors[6] = p.tensors[9];
+  p.num_tensors = 7;
+  write_parts(&p);
+  dr_mlp_policy *self = NULL;
+  cr_assert_eq(dr_mlp_file_read(&self, path), DROVER_OK, "%s", drover_last_error());
+  const dr_mlp *mlp = &self->inference->mlp;
+  cr_assert_eq(mlp->options.normalize_observations, 1);
+  cr_assert_eq(mlp->options.has_values, 0);
+  cr_assert_eq(compare_bytes(self->present->flat + mlp->mean_at, moments, sizeof moments), 0);
+  cr_assert_eq(compare_bytes(self->present->flat + mlp->std_at, moments, sizeof moments), 0);
+  dr_mlp_policy_free(self);
+  moments[1] = 0;
+  refuse(&p, "tensor 'observation.std': number 1 must be finite and above 0, it is 0");
+  moments[1] = INFINITY;
+  refuse(&p, "tensor 'observation.mean': number 1 must be finite, it is inf");
+  moments[1] = 1;
+  p.tensors[5].shape[0] = 2;
+  refuse(&p, "tensor 'observation.std': dimension 0 must be 3 to fit its neighbours, it is 2");
 }
 
 Test(mlp_file, numbers_that_are_not_finite_are_named) {

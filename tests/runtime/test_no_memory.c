@@ -214,6 +214,11 @@ static void step(world *w) {
   SCARCE(drover_batch_step(w->batch, actions));
 }
 
+static void draw(world *w) {
+  float samples[20 * 6];
+  SCARCE(drover_batch_draw_samples(w->batch, 1, 20, samples));
+}
+
 /* ---- The program ---------------------------------------------------------------------------------------------- */
 
 static void with_workers(int32_t num_workers) {
@@ -250,9 +255,42 @@ static void with_workers(int32_t num_workers) {
   OK(drover_runtime_destroy(w.runtime));
 }
 
+/* Rows and samples of an inner loop are memory too. */
+static void with_an_inner_loop(int32_t num_workers) {
+  printf("%d workers, envs with an inner loop\n", num_workers);
+  world w;
+  world_init(&w);
+  toy_init_inner(&w.config);
+  w.runtime_options.num_workers = num_workers;
+  w.rollout_options.num_steps = 60;
+  const bool shared = num_workers > 1;
+  OK(drover_runtime_create(&w.runtime, &w.runtime_options));
+  toy_policy_init(&w.toy, &w.config, true);
+  toy_inner_policy_init(&w.toy_inside, &w.config);
+  try_both(&w, &(attempt){"create a batch", create_batch, destroy_batch, shared}, 19);
+  OK(toy_batch_create(&w.batch, w.runtime, &w.config, &w.batch_options));
+  OK(toy_policy_create(&w.policy, w.runtime, &w.toy));
+  OK(toy_policy_create(&w.inner_policy, w.runtime, &w.toy_inside));
+  OK(drover_batch_set_inner_policy(w.batch, w.inner_policy));
+  try_both(&w, &(attempt){"create a rollout", create_rollout, destroy_rollout, shared}, 11);
+  try_both(&w, &(attempt){"collect", collect, NULL, true}, shared ? 1 : 5);
+  try_both(&w, &(attempt){"step", step, NULL, true}, 0);
+  try_both(&w, &(attempt){"draw samples", draw, NULL, true}, 0);
+  OK(drover_batch_destroy(w.batch));
+  OK(drover_policy_destroy(w.policy));
+  OK(drover_policy_destroy(w.inner_policy));
+  EXPECT(w.config.num_creates == w.config.num_destroys, "%d envs created, %d destroyed", (int)w.config.num_creates,
+         (int)w.config.num_destroys);
+  EXPECT(w.config.num_bad_ticks == 0, "%d ticks out of their turn", (int)w.config.num_bad_ticks);
+  EXPECT(w.toy_inside.num_versions == 0, "%d versions are held", w.toy_inside.num_versions);
+  OK(drover_runtime_destroy(w.runtime));
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   with_workers(1);
   with_workers(3);
+  with_an_inner_loop(1);
+  with_an_inner_loop(3);
   return num_failures > 0;
 }

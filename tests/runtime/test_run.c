@@ -18,7 +18,8 @@ enum { MAX_ROWS = 1200, MAX_PHASES = 3, FAIL_NOWHERE = -1 };
 
 /* Everything is counted by row: `done` is how many phases of all steps the row has been through. */
 typedef struct watch {
-  int32_t num_rows, shard, num_phases;
+  int32_t num_rows, shard, num_phases; /* num_phases: of a whole step, repeated ones counted again */
+  int32_t num_repeats;                 /* 0, or how often the last two of three phases come in a step */
   int64_t first_step;
   _Atomic int64_t done[MAX_ROWS];
   _Atomic int32_t begun[MAX_ROWS], ended[MAX_ROWS];
@@ -89,6 +90,18 @@ static drover_status rows_2(void *object, dr_worker *worker, int32_t first, int3
   return rows(object, 2, first, count, step);
 }
 
+/* The two phases that are repeated, if any are. */
+static drover_status repeat_1(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step,
+                              int32_t repeat) {
+  (void)worker;
+  return rows(object, 1 + 2 * repeat, first, count, step);
+}
+static drover_status repeat_2(void *object, dr_worker *worker, int32_t first, int32_t count, int64_t step,
+                              int32_t repeat) {
+  (void)worker;
+  return rows(object, 2 + 2 * repeat, first, count, step);
+}
+
 static drover_status begin(void *object, dr_worker *worker, int32_t first, int32_t count) {
   (void)worker;
   watch *w = object;
@@ -144,16 +157,24 @@ typedef struct setting {
 
 /* The same watch may be run once only. */
 static drover_status execute(dr_run *run, watch *w, setting s, int64_t *steps_done) {
-  const dr_phase phases[MAX_PHASES] = {
+  dr_phase phases[MAX_PHASES] = {
       {.kind = DR_KIND_INFER, .multiple = s.multiple, .chunk = s.chunk, .cost = 0, .rows = rows_0},
       {.kind = DR_KIND_STEP, .multiple = s.multiple, .chunk = s.chunk, .cost = 1, .rows = rows_1},
       {.kind = DR_KIND_OTHER, .multiple = s.multiple, .chunk = s.chunk, .cost = 2, .rows = rows_2}};
-  const dr_program program = {.phases = phases,
-                              .num_phases = w->num_phases,
-                              .begin = begin,
-                              .end_step = end_step,
-                              .end = end,
-                              .tick = count_tick};
+  dr_program program = {.phases = phases,
+                        .num_phases = w->num_phases,
+                        .begin = begin,
+                        .end_step = end_step,
+                        .end = end,
+                        .tick = count_tick};
+  if (w->num_repeats > 0) {
+    program.num_phases = 3;
+    program.num_repeated = 2;
+    program.num_repeats = w->num_repeats;
+    phases[1].repeat_rows = repeat_1;
+    phases[2].repeat_rows = repeat_2;
+    phases[2].kind = DR_KIND_STEP;
+  }
   w->multiple = s.chunk > 0 ? 0 : s.multiple;
   dr_run_set_shards(run, w->num_rows, w->shard);
   return dr_run_execute(run, &program, w, w->first_step, s.num_steps, s.alone, steps_done);
@@ -340,6 +361,53 @@ Test(run, while_one_row_is_held_the_other_shards_go_on_to_the_end, .timeout = 10
   dr_run_free(&run);
   free(w);
   OK(drover_runtime_destroy(runtime));
+}
+
+/* ---- Repeated phases ------------------------------------------------------------------------------------------ */
+
+static watch *new_repeating_watch(int32_t num_rows, int32_t shard, int32_t num_repeats) {
+  watch *w = new_watch(num_rows, shard, 1 + 2 * num_repeats);
+  w->num_repeats = num_repeats;
+  return w;
+}
+
+Test(run, repeated_phases_come_in_turn_and_as_often_as_asked) {
+  const int32_t repeats[] = {1, 2, 16, 301}, workers[] = {1, 3, 8};
+  for (size_t i = 0; i < 4; i++)
+    for (size_t k = 0; k < 3; k++) {
+      drover_runtime *runtime = new_runtime(workers[k]);
+      watch *w = new_repeating_watch(60, 7, repeats[i]);
+      w->work = 200;
+      w->first_step = 5;
+      run_and_check(runtime, w, (setting){.num_steps = 6, .chunk = (int32_t)k});
+      cr_assert_eq(runtime_stats(runtime).total.num_env_steps, 60 * 6, "a row is an env step once a step");
+      free(w);
+      OK(drover_runtime_destroy(runtime));
+    }
+}
+
+/* Where a shard fails in the middle of a step, it stops there, and the others only between steps. */
+Test(run, a_failure_in_a_repeated_phase_leaves_no_other_shard_within_a_step) {
+  for (int32_t num_workers = 1; num_workers <= 8; num_workers += 7) {
+    drover_runtime *runtime = new_runtime(num_workers);
+    watch *w = new_repeating_watch(40, 4, 10);
+    w->work = 300;
+    w->fail_phase = 7;
+    w->fail_row = 17;
+    w->fail_step = 6;
+    dr_run run;
+    OK(dr_run_init(&run, runtime, 10));
+    int64_t steps_done = -1;
+    cr_assert_eq(execute(&run, w, (setting){.num_steps = 5000}, &steps_done), DROVER_ERROR_ENV);
+    cr_assert_leq(steps_done, 6);
+    cr_assert_eq(w->num_wrong, 0);
+    cr_assert_eq(w->num_after_failure, 0);
+    for (int32_t r = 0; r < w->num_rows; r++)
+      cr_assert_eq(w->done[r] % w->num_phases, shard_begin(w, r) == 16 ? 8 : 0, "row %d", r);
+    dr_run_free(&run);
+    free(w);
+    OK(drover_runtime_destroy(runtime));
+  }
 }
 
 /* ---- Failing -------------------------------------------------------------------------------------------------- */

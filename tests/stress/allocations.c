@@ -69,7 +69,7 @@ enum { NUM_STEPS = 200, NUM_REPEATS = 5, MAX_ENVS = 256 };
 
 typedef struct bench {
   drover_batch *batch;
-  drover_policy *policy;
+  drover_policy *policy, *inner_policy;
   drover_rollout *rollouts[2]; /* of NUM_STEPS and of twice as many */
   int32_t num_envs;
   bool has_values;
@@ -140,9 +140,9 @@ static void measure(const bench *b, mode what, const char *name, int32_t workers
     }
   const bool good = most[1] <= most[0];
   *(good ? &num_passed : &num_failed) += 1;
-  printf("%s: %s, policy %s, %d workers: %" PRId64 " allocations for %d steps, %" PRId64 " for %d: %g a step\n",
-         good ? "ok" : "FAILED", name, policy, (int)workers, most[0], NUM_STEPS, most[1], 2 * NUM_STEPS,
-         (double)(most[1] - most[0]) / NUM_STEPS);
+  printf("%s: %s, %spolicy %s, %d workers: %" PRId64 " allocations for %d steps, %" PRId64 " for %d: %g a step\n",
+         good ? "ok" : "FAILED", name, b->inner_policy ? "an inner loop, " : "", policy, (int)workers, most[0],
+         NUM_STEPS, most[1], 2 * NUM_STEPS, (double)(most[1] - most[0]) / NUM_STEPS);
   fflush(stdout);
 }
 
@@ -162,6 +162,23 @@ static void make_policy(bench *b, drover_runtime *runtime, const drover_env_type
 #endif
 }
 
+/* For toy-ticking: a network where there are networks, so that its tiles are measured too. */
+static void make_inner_policy(bench *b, drover_runtime *runtime, const drover_env_type *type) {
+  if (type != &toy_ticking) return;
+#ifdef HAS_MLP
+  drover_batch_view view = {.size = sizeof view};
+  must(drover_batch_get_view(b->batch, &view), "view");
+  drover_mlp_options options;
+  drover_mlp_options_init(&options, sizeof options);
+  must(drover_mlp_options_fit_inner(&options, view.spec), "inner mlp options");
+  options.hidden[0] = 256;
+  must(drover_policy_create_mlp(&b->inner_policy, runtime, &options), "inner mlp policy");
+#else
+  must(toy_inner_policy_create(&b->inner_policy, runtime), "inner policy");
+#endif
+  must(drover_batch_set_inner_policy(b->batch, b->inner_policy), "set_inner_policy");
+}
+
 static void measure_all(int32_t workers, const drover_env_type *type, const char *policy) {
   drover_runtime_options runtime_options;
   drover_runtime_options_init(&runtime_options, sizeof runtime_options);
@@ -174,6 +191,7 @@ static void measure_all(int32_t workers, const drover_env_type *type, const char
   options.num_envs = b.num_envs;
   must(drover_batch_create(&b.batch, runtime, type, &options), "batch");
   make_policy(&b, runtime, type, policy);
+  make_inner_policy(&b, runtime, type);
   drover_policy_spec spec;
   must(drover_policy_get_spec(b.policy, &spec), "policy spec");
   b.has_values = spec.has_values != 0;
@@ -190,6 +208,7 @@ static void measure_all(int32_t workers, const drover_env_type *type, const char
   for (int which = 0; which < 2; which++) must(drover_rollout_destroy(b.rollouts[which]), "destroy");
   must(drover_policy_destroy(b.policy), "destroy");
   must(drover_batch_destroy(b.batch), "destroy");
+  must(drover_policy_destroy(b.inner_policy), "destroy");
   must(drover_runtime_destroy(runtime), "destroy");
 }
 
@@ -215,6 +234,7 @@ int main(void) {
   for (int32_t workers = 1; workers <= 4; workers += 3) {
     measure_all(workers, &toy_discrete, "uniform");
     measure_all(workers, &toy_discrete, "toy");
+    measure_all(workers, &toy_ticking, "toy");
 #ifdef HAS_MLP
     measure_all(workers, &toy_discrete, "mlp");
 #endif

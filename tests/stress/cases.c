@@ -36,7 +36,8 @@ void cases_create(uint64_t seed) {
   for (int32_t i = 0; i < NUM_CASES; i++) {
     drover_random r = drover_random_at(seed, (uint32_t)i, DROVER_RANDOM_USER, 0);
     stress_case *c = &cases[i];
-    *c = (stress_case){.index = i, .type = pick(&r, 0, 2) ? &toy_discrete : &toy_continuous};
+    const drover_env_type *const types[] = {&toy_discrete, &toy_continuous, &toy_ticking};
+    *c = (stress_case){.index = i, .type = types[pick(&r, 0, 2)]};
     c->num_envs = pick(&r, 0, 1) ? pick(&r, 1, 20) : pick(&r, 20, 130);
     c->num_steps = pick(&r, 1, 40);
     c->seed = drover_random_u64(&r);
@@ -93,6 +94,10 @@ drover_status case_open(stress_objects *out, drover_runtime *runtime, const stre
   rollout.transform = c->transform;
   rollout.barrier = way->barrier;
   drover_status status = drover_batch_create(&out->batch, runtime, c->type, &batch);
+  if (status == DROVER_OK && c->type == &toy_ticking) {
+    status = toy_inner_policy_create(&out->inner_policy, runtime);
+    if (status == DROVER_OK) status = drover_batch_set_inner_policy(out->batch, out->inner_policy);
+  }
   if (status == DROVER_OK) status = make_policy(out, runtime, c, fail_env, fail_step);
   if (status == DROVER_OK) status = drover_rollout_create(&out->rollout, out->batch, out->policy, &rollout);
   return status;
@@ -102,6 +107,7 @@ void case_close(stress_objects *objects) {
   require(drover_rollout_destroy(objects->rollout), "destroying a rollout");
   require(drover_policy_destroy(objects->policy), "destroying a policy");
   require(drover_batch_destroy(objects->batch), "destroying a batch");
+  require(drover_policy_destroy(objects->inner_policy), "destroying an inner policy");
   *objects = (stress_objects){0};
 }
 

@@ -33,6 +33,7 @@ typedef struct stress_way {
 typedef struct stress_objects {
   drover_batch *batch;
   drover_policy *policy;
+  drover_policy *inner_policy; /* NULL without an inner loop */
   drover_rollout *rollout;
 } stress_objects;
 

@@ -73,6 +73,9 @@ static const char *first_difference(const drover_rollout_view *v, int32_t t, con
   if (v->terminated[row] != ref->terminated[other]) return "terminated";
   if (v->truncated[row] != ref->truncated[other]) return "truncated";
   if (v->valid[row] != ref->valid[other]) return "valid";
+  const size_t sample = (size_t)v->inner_sample_size;
+  if (sample && !same(v->inner_samples + row * sample, ref->inner_samples + other * sample, sample * 4))
+    return "inner sample";
   const size_t infos = (size_t)v->num_infos;
   if (infos && !same(v->infos + row * infos, ref->infos + other * infos, infos * 4)) return "infos";
   return NULL;
@@ -239,7 +242,9 @@ static bool check_landed(const job *j, const drover_batch_view *v, int32_t e, in
   return check(j,
                same(v->observations + (size_t)e * width, ref->observations + (row + n) * width, width * 4) &&
                    same(&v->rewards[e], &ref->rewards[row], 4) && v->terminated[e] == ref->terminated[row] &&
-                   v->truncated[e] == ref->truncated[row] && v->valid[e] == ref->valid[row],
+                   v->truncated[e] == ref->truncated[row] && v->valid[e] == ref->valid[row] &&
+                   (!v->inner_samples || same(v->inner_samples + (size_t)e * TOY_SAMPLE_SIZE,
+                                              ref->inner_samples + row * TOY_SAMPLE_SIZE, (size_t)TOY_SAMPLE_SIZE * 4)),
                "env %d after %d steps differs from the same steps taken one by one", (int)e, (int)position);
 }
 
@@ -334,7 +339,7 @@ static void run_job(job *j) {
   const stress_case *c = j->c;
   int32_t kind = stress_pick(r, 0, 9), fail_env = -1;
   uint64_t fail_step = 0;
-  if ((kind == 7 && c->type != &toy_discrete) || (kind == 8 && c->uniform) || (kind == 9 && !c->fails)) kind = 0;
+  if ((kind == 7 && c->type == &toy_continuous) || (kind == 8 && c->uniform) || (kind == 9 && !c->fails)) kind = 0;
   if ((kind == 3 || kind == 4) && c->type == &toy_continuous && c->transform == DROVER_ACTION_TANH)
     kind = 0; /* no tanh for callers */
   if (kind == 8) {

@@ -18,16 +18,17 @@ __attribute__((noinline)) uint32_t toy_work(uint32_t rounds, uint32_t x) {
 
 typedef struct toy_shared {
   double work, fail;
-  bool continuous;
+  bool continuous, ticking;
 } toy_shared;
 
-/* 40 bytes, so that neighbours share cache lines. */
+/* 48 bytes, so that neighbours share cache lines. */
 typedef struct toy_state {
   _Atomic int32_t inside; /* calls on this env in progress */
   uint32_t mixed;         /* depends on all actions so far */
   uint64_t next_step;     /* the lifetime step expected next: no call may be lost or repeated */
   uint64_t num_steps;
-  uint64_t *own; /* toy-continuous: a copy of num_steps, from malloc */
+  uint64_t *own;     /* toy-continuous: a copy of num_steps, from malloc */
+  int32_t next_tick; /* toy-ticking: -1 = begin, TOY_NUM_TICKS = step, -2 = nothing but a reset */
 } toy_state;
 
 static const float low[2] = {-1, -1}, high[2] = {1, 1};
@@ -73,6 +74,16 @@ static int open_continuous(const drover_env_args *args, drover_env_spec *spec, v
   return open_toy(args, spec, shared, true, message, size);
 }
 
+static int open_ticking(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, size_t size) {
+  if (open_toy(args, spec, shared, false, message, size) != 0) return -1;
+  ((toy_shared *)*shared)->ticking = true;
+  spec->num_ticks = TOY_NUM_TICKS;
+  spec->inner_observation_size = 2;
+  spec->inner_action_size = 1;
+  spec->inner_sample_size = TOY_SAMPLE_SIZE;
+  return 0;
+}
+
 static void close_toy(void *shared) { free(shared); }
 
 static int create(void *shared, void *state, int32_t env) {
@@ -114,6 +125,7 @@ static int reset(void *shared, void *state, const drover_env_rows *rows) {
     if (s->own) *s->own = 0;
   }
   s->mixed = s->mixed * 31 + drover_random_u32(&r);
+  s->next_tick = -1;
   const bool fails = drover_random_uniform(&r) < t->fail;
   observe(s, rows->counters[0], rows->observations);
   leave(s);
@@ -128,6 +140,8 @@ static int step_one(const toy_shared *t, toy_state *s, const drover_env_rows *ro
   const uint64_t counter = rows->counters[i];
   if (counter < s->next_step) violated("a lifetime step was repeated", env);
   if (s->own && *s->own != s->num_steps) violated("an env's own memory is behind its state", env);
+  if (t->ticking && s->next_tick != TOY_NUM_TICKS) violated("stepped before its last tick", env);
+  s->next_tick = -1;
   s->next_step = counter + 1;
   s->num_steps++;
   if (s->own) *s->own = s->num_steps;
@@ -173,6 +187,39 @@ static int step_many(void *shared, void *states, const drover_env_rows *rows) {
   return 0;
 }
 
+/* begin and tick: mix in what came, observe, and sometimes fail. */
+static int tick(void *shared, void *state, const drover_env_tick *t) {
+  const toy_shared *toy = shared;
+  toy_state *s = state;
+  enter(s, t->env);
+  if (t->tick != s->next_tick) violated("a tick out of its turn", t->env);
+  if (t->counter < s->next_step) violated("a lifetime step was repeated by a tick", t->env);
+  drover_random r = drover_env_tick_random(t);
+  uint32_t given = (uint32_t) * (const int32_t *)t->action;
+  if (t->inner_action) memcpy(&given, t->inner_action, sizeof given);
+  s->mixed = toy_work((uint32_t)(toy->work / TOY_NUM_TICKS), s->mixed ^ (given * 2654435761u)) ^ drover_random_u32(&r);
+  s->next_tick++;
+  if (t->inner_observation) {
+    t->inner_observation[0] = (float)(s->mixed >> 8) * 0x1p-24f;
+    t->inner_observation[1] = (float)(t->tick + 1);
+  }
+  if (t->sample) {
+    t->sample[0] = (float)(t->tick + 1);
+    t->sample[1] = (float)t->env;
+    t->sample[2] = (float)(s->mixed >> 8);
+  }
+  int failed = 0;
+  if (drover_random_uniform(&r) < toy->fail) {
+    s->next_tick = -2;
+    if (t->inner_observation && drover_random_uniform(&r) < 0.5)
+      t->inner_observation[0] = NAN;
+    else
+      failed = 1;
+  }
+  leave(s);
+  return failed;
+}
+
 static int save(void *shared, const void *state, void *bytes) {
   (void)shared;
   memcpy(bytes, state, sizeof(toy_state));
@@ -209,6 +256,21 @@ const drover_env_type toy_continuous = {.abi_version = DROVER_ENV_ABI_VERSION,
                                         .destroy = destroy,
                                         .reset = reset,
                                         .step = step};
+
+const drover_env_type toy_ticking = {.abi_version = DROVER_ENV_ABI_VERSION,
+                                     .size = sizeof toy_ticking,
+                                     .name = "toy-ticking",
+                                     .summary = "uneven costs, failures, an inner loop",
+                                     .arg_infos = arg_infos,
+                                     .open = open_ticking,
+                                     .close = close_toy,
+                                     .reset = reset,
+                                     .step = step,
+                                     .step_many = step_many,
+                                     .save = save,
+                                     .load = load,
+                                     .begin = tick,
+                                     .tick = tick};
 
 /* ---- The policy ---------------------------------------------------------------------------------------------- */
 
@@ -331,6 +393,45 @@ static const drover_policy_type policy_type = {.abi_version = DROVER_POLICY_ABI_
                                                .act = act,
                                                .value = value,
                                                .destroy = end_policy};
+
+/* ---- The inner policy ---------------------------------------------------------------------------------------- */
+
+static int get_inner_spec(void *self, drover_policy_spec *spec) {
+  (void)self;
+  spec->observation_size = 2;
+  spec->action_kind = DROVER_ACTION_CONTINUOUS;
+  spec->action_size = 1;
+  return 0;
+}
+
+static int act_inside(void *self, const void *version, void *context, const drover_policy_rows *rows) {
+  if (version != self) violated("inner act without the version", rows->first_env);
+  if (!rows->deterministic || rows->logprobs || rows->values) violated("inner act for more than actions", -1);
+  enter_context(context, rows->count);
+  for (int32_t i = 0; i < rows->count; i++)
+    ((float *)rows->actions)[i] = rows->observations[2 * i] * 3 - rows->observations[2 * i + 1] / 7;
+  leave_context(context);
+  return 0;
+}
+
+static const drover_policy_type inner_policy_type = {.abi_version = DROVER_POLICY_ABI_VERSION,
+                                                     .size = sizeof inner_policy_type,
+                                                     .name = "toy inside",
+                                                     .get_spec = get_inner_spec,
+                                                     .open_context = open_context,
+                                                     .close_context = close_context,
+                                                     .acquire = acquire,
+                                                     .release = release,
+                                                     .act = act_inside,
+                                                     .destroy = end_policy};
+
+drover_status toy_inner_policy_create(drover_policy **out, drover_runtime *runtime) {
+  toy_policy *p = calloc(1, sizeof *p);
+  if (!p) return DROVER_ERROR_NO_MEMORY;
+  const drover_status status = drover_policy_create(out, runtime, &inner_policy_type, p);
+  if (status != DROVER_OK) free(p);
+  return status;
+}
 
 drover_status toy_policy_create(drover_policy **out, drover_runtime *runtime, const drover_env_type *type,
                                 int32_t fail_env, uint64_t fail_step) {

@@ -7,7 +7,7 @@
 #include <drover/drover.h>
 #include <stdatomic.h>
 
-enum { TOY_OBSERVATION_SIZE = 5 };
+enum { TOY_OBSERVATION_SIZE = 5, TOY_NUM_TICKS = 4, TOY_SAMPLE_SIZE = 3 };
 
 /* Broken promises seen so far, in the whole process; each is also printed on stderr. */
 extern _Atomic int64_t toy_violations;
@@ -20,8 +20,14 @@ extern const drover_env_type toy_discrete;
  * arguments. */
 extern const drover_env_type toy_continuous;
 
-/* A policy with values and a context a worker, for either type. Its samples leave the action bounds now and then. It
- * fails on env fail_env at lifetime step fail_step (fail_env = -1: never). */
+/* "toy-ticking": toy-discrete with an inner loop of 4 ticks, some of which fail. */
+extern const drover_env_type toy_ticking;
+
+/* The policy inside its steps. */
+drover_status toy_inner_policy_create(drover_policy **out, drover_runtime *runtime);
+
+/* A policy with values and a context a worker, for any of the types. Its samples leave the action bounds now and then.
+ * It fails on env fail_env at lifetime step fail_step (fail_env = -1: never). */
 drover_status toy_policy_create(drover_policy **out, drover_runtime *runtime, const drover_env_type *type,
                                 int32_t fail_env, uint64_t fail_step);
 

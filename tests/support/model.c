@@ -53,6 +53,7 @@ void model_open(model *m, const toy_config *config, drover_autoreset autoreset, 
   m->limit = max_episode_steps < 0 ? m->spec.max_episode_steps : max_episode_steps;
   m->env = env;
   if (m->spec.state_size > sizeof m->state) abort();
+  if (m->spec.num_ticks > 0) toy_inner_policy_init(&m->inner, &m->config);
   if (m->config.type.create && m->config.type.create(m->shared, m->state, env) != 0) abort();
   model_reset(m, seed);
 }
@@ -60,6 +61,39 @@ void model_open(model *m, const toy_config *config, drover_autoreset autoreset, 
 void model_close(model *m) {
   if (m->config.type.destroy) m->config.type.destroy(m->shared, m->state);
   if (m->config.type.close) m->config.type.close(m->shared);
+}
+
+/* One call of begin (tick -1) or tick, judged. */
+static bool tick_env(model *m, const void *action, int32_t tick, int32_t sample_tick, float *observation) {
+  float inner_action[8];
+  if (tick >= 0) {
+    toy_inner_policy_act_one(&m->inner, m->env, m->lifetime_steps, observation, inner_action);
+    if (!finite_all(inner_action, m->spec.inner_action_size)) return false;
+  }
+  const bool last = tick == m->spec.num_ticks - 1, kept = m->spec.inner_sample_size > 0 && tick + 1 == sample_tick;
+  const drover_env_tick call = {.env = m->env,
+                                .tick = tick,
+                                .seed = m->seed,
+                                .counter = m->lifetime_steps,
+                                .action = action,
+                                .inner_action = tick >= 0 ? inner_action : NULL,
+                                .inner_observation = last ? NULL : observation,
+                                .sample = kept ? m->inner_sample : NULL};
+  const drover_env_type *type = &m->config.type;
+  if ((tick < 0 ? type->begin : type->tick)(m->shared, m->state, &call) != 0) return false;
+  return (last || finite_all(observation, m->spec.inner_observation_size)) &&
+         (!kept || finite_all(m->inner_sample, m->spec.inner_sample_size));
+}
+
+/* begin and all ticks of a step. False if one of them went wrong. */
+static bool tick_all(model *m, const void *action) {
+  float observation[8];
+  drover_random r = drover_random_at(m->seed, (uint32_t)m->env, DROVER_RANDOM_SAMPLE, m->lifetime_steps);
+  const int32_t sample_tick = (int32_t)(drover_random_u32(&r) % (uint32_t)m->spec.num_ticks);
+  bool good = true;
+  for (int32_t tick = -1; good && tick < m->spec.num_ticks; tick++)
+    good = tick_env(m, action, tick, sample_tick, observation);
+  return good;
 }
 
 /* The env's own step, judged. True if it counts as a transition. */
@@ -80,7 +114,9 @@ static bool step_env(model *m, const void *action) {
                                 .infos = m->spec.num_infos ? infos : NULL,
                                 .failed = &failed};
   int32_t reason = 0;
-  if (m->config.type.step(m->shared, m->state, &rows) != 0 || failed)
+  if (m->spec.num_ticks > 0 && !tick_all(m, action))
+    reason = DROVER_FAULT_INNER;
+  else if (m->config.type.step(m->shared, m->state, &rows) != 0 || failed)
     reason = DROVER_FAULT_STEP;
   else if (!finite_all(observation, m->spec.observation_size))
     reason = DROVER_FAULT_OBSERVATION;
@@ -88,6 +124,7 @@ static bool step_env(model *m, const void *action) {
     reason = DROVER_FAULT_REWARD;
   if (reason) {
     fault(m, reason);
+    memset(m->inner_sample, 0, sizeof m->inner_sample);
     m->truncated = 1; /* the observation stays the last finite one */
     return false;
   }
@@ -104,6 +141,7 @@ void model_step(model *m, const void *action) {
   m->reward = 0;
   m->terminated = m->truncated = m->valid = 0;
   memset(m->infos, 0, sizeof m->infos);
+  memset(m->inner_sample, 0, sizeof m->inner_sample);
   if (m->broken || m->finished) {
     model_begin_episode(m);
     m->lifetime_steps++;
@@ -162,6 +200,8 @@ static void record(model_rollout *r, const model *m, int32_t t) {
   r->valid[row] = m->valid;
   memcpy(r->observations + (row + n) * (size_t)r->observation_size, m->observation, (size_t)r->observation_size * 4);
   memcpy(r->infos + row * (size_t)r->num_infos, m->infos, (size_t)r->num_infos * 4);
+  const size_t sample_size = (size_t)r->inner_sample_size;
+  memcpy(r->inner_samples + row * sample_size, m->inner_sample, sample_size * 4);
 }
 
 static void note(model_rollout *r, const model *m, int32_t t) {
@@ -214,6 +254,7 @@ static void allocate(model_rollout *r) {
   r->values = zeros(rows + n, 4);
   r->rewards = zeros(rows, 4);
   r->infos = zeros(rows * (size_t)r->num_infos, 4);
+  r->inner_samples = zeros(rows * (size_t)r->inner_sample_size, 4);
   r->terminated = zeros(rows, 1);
   r->truncated = zeros(rows, 1);
   r->valid = zeros(rows, 1);
@@ -226,9 +267,9 @@ static void allocate(model_rollout *r) {
 }
 
 void model_rollout_free(model_rollout *r) {
-  void *const all[] = {r->observations, r->actions,    r->logprobs,           r->values,       r->rewards,
-                       r->infos,        r->terminated, r->truncated,          r->valid,        r->advantages,
-                       r->returns,      r->episodes,   r->final_observations, r->final_values, r->faults};
+  void *const all[] = {r->observations,       r->actions,      r->logprobs, r->values,       r->rewards, r->infos,
+                       r->terminated,         r->truncated,    r->valid,    r->advantages,   r->returns, r->episodes,
+                       r->final_observations, r->final_values, r->faults,   r->inner_samples};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -238,7 +279,8 @@ void model_rollout_make(model_rollout *r, const toy_config *config, const drover
                        .num_steps = options->num_steps,
                        .observation_size = config->observation_size,
                        .action_size = config->action_size,
-                       .num_infos = config->num_infos};
+                       .num_infos = config->num_infos,
+                       .inner_sample_size = config->inner_sample_size};
   allocate(r);
   const size_t n = (size_t)r->num_envs, width = (size_t)r->observation_size, action_bytes = (size_t)r->action_size * 4;
   model *envs = zeros(n, sizeof *envs);
@@ -336,6 +378,9 @@ const char *model_rollout_differs(const model_rollout *r, const drover_rollout_v
   if (!wrong) wrong = differs("truncated", r->truncated, v->truncated, rows, 1, n);
   if (!wrong) wrong = differs("valid", r->valid, v->valid, rows, 1, n);
   if (!wrong && r->num_infos) wrong = differs("infos", r->infos, v->infos, rows, (size_t)r->num_infos * 4, n);
+  if (!wrong && r->inner_sample_size != v->inner_sample_size) wrong = "inner_sample_size";
+  if (!wrong && r->inner_sample_size)
+    wrong = differs("inner samples", r->inner_samples, v->inner_samples, rows, (size_t)r->inner_sample_size * 4, n);
   if (!wrong) wrong = lists_differ(r, v);
   if (!wrong && r->num_episodes)
     wrong = differs("final observations", r->final_observations, v->final_observations, (size_t)r->num_episodes,

@@ -18,6 +18,7 @@ typedef struct model {
   int32_t limit; /* 0 = none */
   uint64_t seed;
   int32_t env;
+  toy_policy inner; /* the policy inside its step, if it has an inner loop; model_open sets it to the usual one */
   alignas(64) unsigned char state[128];
 
   uint64_t lifetime_steps, episode_number;
@@ -29,6 +30,7 @@ typedef struct model {
   float reward;
   uint8_t terminated, truncated, valid;
   float infos[4];
+  float inner_sample[8];
   float final_observation[16];
   double episode_return;
   int32_t episode_length;
@@ -46,8 +48,8 @@ void model_step(model *m, const void *action);
 
 /* A whole rollout by models and the toy policy: what every buffer must hold. Advantages in double. */
 typedef struct model_rollout {
-  int32_t num_envs, num_steps, observation_size, action_size, num_infos;
-  float *observations, *logprobs, *values, *rewards, *infos;
+  int32_t num_envs, num_steps, observation_size, action_size, num_infos, inner_sample_size;
+  float *observations, *logprobs, *values, *rewards, *infos, *inner_samples;
   unsigned char *actions;
   uint8_t *terminated, *truncated, *valid;
   double *advantages, *returns;

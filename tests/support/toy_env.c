@@ -7,7 +7,9 @@ typedef struct toy_state {
   double x;
   float tiny; /* decays into the denormals */
   float gain, bias;
-  int32_t t; /* steps of this episode */
+  int32_t t;         /* steps of this episode */
+  double y;          /* what the ticks of a step move; the step adds it to x */
+  int32_t next_tick; /* -1: `begin` or, without an inner loop, `step` comes next */
   _Atomic int32_t busy;
   char *memory; /* from create: a leak or a double destroy shows under AddressSanitizer */
 } toy_state;
@@ -38,7 +40,7 @@ void toy_gate_wait_for(const toy_gate *gate, int32_t num_arrived) {
 
 void toy_gate_open(toy_gate *gate) { atomic_store(&gate->open, 1); }
 
-static bool has_trouble(const toy_config *c, toy_trouble_kind kind, int32_t env, uint64_t at) {
+bool toy_has_trouble(const toy_config *c, toy_trouble_kind kind, int32_t env, uint64_t at) {
   for (int32_t i = 0; i < c->num_troubles; i++)
     if (c->troubles[i].kind == kind && c->troubles[i].env == env && c->troubles[i].at == at) return true;
   return false;
@@ -72,6 +74,10 @@ static int toy_open(const drover_env_args *args, drover_env_spec *spec, void **s
   spec->num_params = 2;
   spec->param_names = param_names;
   spec->save_size = c->saves ? sizeof(toy_saved) : 0;
+  spec->num_ticks = c->num_ticks;
+  spec->inner_observation_size = c->inner_observation_size;
+  spec->inner_action_size = c->inner_action_size;
+  spec->inner_sample_size = c->inner_sample_size;
   *shared = c;
   return 0;
 }
@@ -81,7 +87,7 @@ static void toy_close(void *shared) { atomic_fetch_add(&((toy_config *)shared)->
 static int toy_create(void *shared, void *state, int32_t env) {
   toy_config *c = shared;
   toy_state *s = state;
-  if (has_trouble(c, TOY_FAIL_CREATE, env, 0)) return 1;
+  if (toy_has_trouble(c, TOY_FAIL_CREATE, env, 0)) return 1;
   s->memory = malloc(16);
   if (!s->memory) return 1;
   s->gain = 1;
@@ -129,21 +135,23 @@ static int toy_reset(void *shared, void *state, const drover_env_rows *rows) {
   s->x = drover_random_range(&r, -1, 1) / 3;
   s->tiny = 0x1p-125f * drover_random_uniformf(&r);
   s->t = 0;
+  s->y = 0;
+  s->next_tick = -1;
   write_observation(c, s, rows->observations);
-  const bool failed = has_trouble(c, TOY_FAIL_RESET, rows->first_env, rows->counters[0]);
-  if (has_trouble(c, TOY_NAN_RESET, rows->first_env, rows->counters[0])) rows->observations[0] = NAN;
+  const bool failed = toy_has_trouble(c, TOY_FAIL_RESET, rows->first_env, rows->counters[0]);
+  if (toy_has_trouble(c, TOY_NAN_RESET, rows->first_env, rows->counters[0])) rows->observations[0] = NAN;
   leave(s);
   return failed;
 }
 
 /* What the action pushes, and whether it is one that the env may be given. */
-static double read_action(toy_config *c, const drover_env_rows *rows, int32_t i) {
+static double read_action(toy_config *c, const void *actions, int32_t i) {
   if (c->action_kind == DROVER_ACTION_DISCRETE) {
-    const int32_t a = ((const int32_t *)rows->actions)[i];
+    const int32_t a = ((const int32_t *)actions)[i];
     if (a < 0 || a >= c->num_actions) atomic_fetch_add(&c->num_bad_actions, 1);
     return (double)a;
   }
-  const float *a = (const float *)rows->actions + (size_t)i * (size_t)c->action_size;
+  const float *a = (const float *)actions + (size_t)i * (size_t)c->action_size;
   double push = 0;
   for (int32_t k = 0; k < c->action_size; k++) {
     if (!(a[k] >= c->action_low[k] && a[k] <= c->action_high[k])) atomic_fetch_add(&c->num_bad_actions, 1);
@@ -154,8 +162,8 @@ static double read_action(toy_config *c, const drover_env_rows *rows, int32_t i)
 
 static void spend(toy_config *c, int32_t env, uint64_t step) {
   if (c->probe) c->probe(c->probe_user, env, step);
-  if (has_trouble(c, TOY_SLEEP, env, step)) usleep(30000);
-  if (has_trouble(c, TOY_GATE, env, step)) {
+  if (toy_has_trouble(c, TOY_SLEEP, env, step)) usleep(30000);
+  if (toy_has_trouble(c, TOY_GATE, env, step)) {
     atomic_fetch_add(&c->gate->num_arrived, 1);
     while (!atomic_load(&c->gate->open)) usleep(200);
   }
@@ -185,8 +193,10 @@ static int step_one(toy_config *c, toy_state *s, const drover_env_rows *rows, in
   uint8_t dirty = (uint8_t)(rows->terminated[i] | rows->truncated[i] | rows->failed[i]);
   for (int32_t k = 0; infos && k < c->num_infos; k++) dirty |= infos[k] != 0;
   if (dirty) atomic_fetch_add(&c->num_dirty_rows, 1);
+  if (s->next_tick != (c->num_ticks > 0 ? c->num_ticks : -1)) atomic_fetch_add(&c->num_bad_ticks, 1);
+  s->next_tick = -1;
   spend(c, env, step);
-  if (has_trouble(c, TOY_FAIL_STEP, env, step)) {
+  if (toy_has_trouble(c, TOY_FAIL_STEP, env, step)) {
     for (int32_t k = 0; k < c->observation_size; k++) observation[k] = 12345; /* must not be believed */
     rows->rewards[i] = 12345;
     rows->terminated[i] = 1;
@@ -194,20 +204,22 @@ static int step_one(toy_config *c, toy_state *s, const drover_env_rows *rows, in
     return 1;
   }
   drover_random r = drover_env_random(rows, i);
-  const double draw = drover_random_range(&r, -1, 1), push = read_action(c, rows, i);
+  const double draw = drover_random_range(&r, -1, 1), push = read_action(c, rows->actions, i);
   move(c, s, push, draw);
+  s->x += s->y / 4;
   write_observation(c, s, observation);
   rows->rewards[i] = (float)(s->x / 3 - push * 0.01);
   const int32_t length = c->length > 0 ? c->length + (c->spread > 0 ? env % c->spread : 0) : 0;
   rows->terminated[i] = (uint8_t)(drover_random_uniform(&r) < c->terminate || (length > 0 && s->t >= length) ||
-                                  has_trouble(c, TOY_TERMINATE, env, step));
-  rows->truncated[i] = (uint8_t)(drover_random_uniform(&r) < c->truncate || has_trouble(c, TOY_TRUNCATE, env, step));
+                                  toy_has_trouble(c, TOY_TERMINATE, env, step));
+  rows->truncated[i] =
+      (uint8_t)(drover_random_uniform(&r) < c->truncate || toy_has_trouble(c, TOY_TRUNCATE, env, step));
   const float values[4] = {(float)draw, 2 * rows->rewards[i], (float)s->t, (float)push};
   for (int32_t k = 0; infos && k < c->num_infos; k++) infos[k] = values[k];
-  if (has_trouble(c, TOY_NAN_OBSERVATION, env, step)) observation[c->observation_size - 1] = NAN;
-  if (has_trouble(c, TOY_INF_OBSERVATION, env, step)) observation[0] = -INFINITY;
-  if (has_trouble(c, TOY_NAN_REWARD, env, step)) rows->rewards[i] = NAN;
-  if (has_trouble(c, TOY_INF_REWARD, env, step)) rows->rewards[i] = INFINITY;
+  if (toy_has_trouble(c, TOY_NAN_OBSERVATION, env, step)) observation[c->observation_size - 1] = NAN;
+  if (toy_has_trouble(c, TOY_INF_OBSERVATION, env, step)) observation[0] = -INFINITY;
+  if (toy_has_trouble(c, TOY_NAN_REWARD, env, step)) rows->rewards[i] = NAN;
+  if (toy_has_trouble(c, TOY_INF_REWARD, env, step)) rows->rewards[i] = INFINITY;
   leave(s);
   return 0;
 }
@@ -220,6 +232,78 @@ static int toy_step_many(void *shared, void *states, const drover_env_rows *rows
   atomic_fetch_add(&c->num_joint_steps, rows->count);
   for (int32_t i = 0; i < rows->count; i++) rows->failed[i] = (uint8_t)step_one(c, &s[i], rows, i);
   return 0;
+}
+
+/* ---- The inner loop ------------------------------------------------------------------------------------------ */
+
+/* Are the pointers of this call those that env.h promises? */
+static bool good_call(const toy_config *c, const drover_env_tick *t) {
+  const bool last = t->tick == c->num_ticks - 1;
+  bool good = t->action && (t->inner_action == NULL) == (t->tick == -1) && (t->inner_observation == NULL) == last;
+  for (int32_t k = 0; t->sample && k < c->inner_sample_size; k++) good = good && t->sample[k] == 0;
+  return good && !(t->sample && (last || c->inner_sample_size == 0));
+}
+
+/* The inner observation of the tick to come, and its sample. */
+static void write_inner(const toy_config *c, toy_state *s, const drover_env_tick *t) {
+  for (int32_t k = 0; t->inner_observation && k < c->inner_observation_size; k++)
+    t->inner_observation[k] = k == 0 ? (float)s->y : k == 1 ? (float)(t->tick + 1) : (float)(s->x * k + s->y);
+  if (t->inner_observation && toy_has_trouble(c, t->tick < 0 ? TOY_NAN_BEGIN : TOY_NAN_TICK, t->env, t->counter) &&
+      (t->tick < 0 || t->tick == c->trouble_tick))
+    t->inner_observation[c->inner_observation_size - 1] = NAN;
+  if (!t->sample) return;
+  for (int32_t k = 0; k < c->inner_sample_size; k++) t->sample[k] = (float)(s->y * (k + 1));
+  t->sample[1] = (float)(t->tick + 1);
+  t->sample[2] = (float)t->env;
+  if (toy_has_trouble(c, TOY_INF_SAMPLE, t->env, t->counter)) t->sample[0] = INFINITY;
+}
+
+static int toy_begin(void *shared, void *state, const drover_env_tick *t) {
+  toy_config *c = shared;
+  toy_state *s = state;
+  enter(c, s);
+  atomic_fetch_add(&c->num_begins, 1);
+  if (t->tick != -1 || s->next_tick != -1 || !good_call(c, t)) atomic_fetch_add(&c->num_bad_ticks, 1);
+  drover_random r = drover_env_tick_random(t);
+  s->y = drover_random_range(&r, -1, 1) + s->x / 10 + read_action(c, t->action, 0) / 5;
+  s->next_tick = 0;
+  write_inner(c, s, t);
+  const bool failed = toy_has_trouble(c, TOY_FAIL_BEGIN, t->env, t->counter);
+  if (failed) s->next_tick = -2; /* nothing may come but a reset */
+  leave(s);
+  return failed;
+}
+
+static int toy_tick(void *shared, void *state, const drover_env_tick *t) {
+  toy_config *c = shared;
+  toy_state *s = state;
+  enter(c, s);
+  atomic_fetch_add(&c->num_ticks_done, 1);
+  if (t->tick != s->next_tick || !good_call(c, t)) atomic_fetch_add(&c->num_bad_ticks, 1);
+  spend(c, t->env, t->counter);
+  drover_random r = drover_env_tick_random(t);
+  double push = drover_random_range(&r, -1, 1) / 8;
+  for (int32_t k = 0; k < c->inner_action_size; k++) push += (double)t->inner_action[k] * (k + 1);
+  s->y = s->y * 0.75 + push + read_action(c, t->action, 0) / 50;
+  s->next_tick++;
+  write_inner(c, s, t);
+  const bool failed = t->tick == c->trouble_tick && toy_has_trouble(c, TOY_FAIL_TICK, t->env, t->counter);
+  if (failed) s->next_tick = -2;
+  leave(s);
+  return failed;
+}
+
+/* Draws, and leaves the env's state such that only a reset helps. */
+static int toy_draw_sample(void *shared, void *state, drover_random *random, float *sample) {
+  const toy_config *c = shared;
+  toy_state *s = state;
+  for (int32_t k = 0; k < c->inner_sample_size; k++) {
+    if (sample[k] != 0) return 1;
+    sample[k] = drover_random_uniformf(random);
+  }
+  s->x = s->y = 1e9;
+  s->next_tick = -2;
+  return c->fails_to_draw;
 }
 
 /* ---- Saving and parameters ----------------------------------------------------------------------------------- */
@@ -242,6 +326,7 @@ static int toy_load(void *shared, void *state, const void *bytes) {
   s->gain = saved.gain;
   s->bias = saved.bias;
   s->t = saved.t;
+  s->next_tick = -1;
   return 0;
 }
 
@@ -291,6 +376,17 @@ void toy_init_continuous(toy_config *config) {
   config->num_actions = 0;
   config->action_low = low;
   config->action_high = high;
+}
+
+void toy_init_inner(toy_config *config) {
+  toy_init(config);
+  config->type.begin = toy_begin;
+  config->type.tick = toy_tick;
+  config->type.draw_sample = toy_draw_sample;
+  config->num_ticks = 5;
+  config->inner_observation_size = 4;
+  config->inner_action_size = 2;
+  config->inner_sample_size = 6;
 }
 
 drover_status toy_batch_create(drover_batch **out, drover_runtime *runtime, toy_config *config,

@@ -24,7 +24,13 @@ typedef enum toy_trouble_kind {
   TOY_GATE,  /* wait at the config's gate */
   TOY_FAIL_RESET,
   TOY_NAN_RESET,
-  TOY_FAIL_CREATE
+  TOY_FAIL_CREATE,
+  TOY_FAIL_BEGIN, /* from here on: of an inner loop */
+  TOY_NAN_BEGIN,
+  TOY_FAIL_TICK,       /* at the config's trouble_tick */
+  TOY_NAN_TICK,        /* likewise, in the last number of the inner observation */
+  TOY_INF_SAMPLE,      /* of the tick that is kept, whichever it is */
+  TOY_NAN_INNER_ACTION /* the toy inner policy's: at any tick of the step */
 } toy_trouble_kind;
 
 typedef struct toy_trouble {
@@ -57,17 +63,24 @@ typedef struct toy_config {
   int32_t length, spread;
   double terminate, truncate;
 
-  /* Cost of a step: a counted loop and a sleep; slow_every > 0: only in envs that are multiples of it. */
+  /* The inner loop: K ticks, 0 = none. */
+  int32_t num_ticks;
+  int32_t inner_observation_size, inner_action_size; /* 1..8 */
+  int32_t inner_sample_size;                         /* 0, or 3 and more, up to 8 */
+
+  /* Cost of a step, or of each tick: a counted loop and a sleep; slow_every > 0: only in envs that are multiples of it.
+   */
   int32_t work;
   int32_t sleep_us;
   int32_t slow_every;
 
   const toy_trouble *troubles;
   int32_t num_troubles;
+  int32_t trouble_tick;
   toy_gate *gate;
   void (*probe)(void *user, int32_t env, uint64_t step); /* called in every step on the thread that runs it */
   void *probe_user;
-  bool fails_to_open;
+  bool fails_to_open, fails_to_draw;
   bool long_double; /* x moves in long double arithmetic */
 
   /* What the env type saw. */
@@ -76,6 +89,8 @@ typedef struct toy_config {
   _Atomic int64_t num_bad_actions; /* discrete ones out of range, continuous ones out of bounds or not finite */
   _Atomic int64_t num_dirty_rows;  /* rows that the runtime promised to zero and did not */
   _Atomic int64_t num_joint_steps; /* envs stepped by step_many */
+  _Atomic int64_t num_begins, num_ticks_done;
+  _Atomic int64_t num_bad_ticks; /* out of order, after a failure, or with pointers that env.h does not promise */
 } toy_config;
 
 /* Defaults: 3 observations, 3 discrete actions, 2 infos, episodes that end after any step with probability 0.05, or are
@@ -84,6 +99,12 @@ void toy_init(toy_config *config);
 
 /* As toy_init, but 2 continuous actions in [-1, 1] and [0, 3]. */
 void toy_init_continuous(toy_config *config);
+
+/* As toy_init, but with an inner loop: 5 ticks, inner observations of 4 numbers, actions of 2, samples of 6. */
+void toy_init_inner(toy_config *config);
+
+/* Does the config have this trouble? */
+bool toy_has_trouble(const toy_config *config, toy_trouble_kind kind, int32_t env, uint64_t at);
 
 /* drover_batch_create for this config. The config must outlive the batch. */
 drover_status toy_batch_create(drover_batch **out, drover_runtime *runtime, toy_config *config,

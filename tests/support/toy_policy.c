@@ -30,6 +30,31 @@ float toy_policy_act_one(const toy_policy *policy, uint64_t seed, int32_t env, u
   return -1 - noise / 7;
 }
 
+void toy_inner_policy_act_one(const toy_policy *policy, int32_t env, uint64_t step, const float *observation,
+                              float *action) {
+  for (int32_t k = 0; k < policy->spec.action_size; k++) {
+    float sum = 0.125f * (float)(k + 1);
+    for (int32_t j = 0; j < policy->spec.observation_size; j++) sum += observation[j] * 0.0625f / (float)(1 + j + k);
+    action[k] = sum * policy->inner_gain;
+  }
+  if (toy_has_trouble(policy->inner, TOY_NAN_INNER_ACTION, env, step)) action[policy->spec.action_size - 1] = NAN;
+}
+
+/* The inner policy: deterministic, and nothing but actions is asked for. */
+static int act_inside(toy_policy *p, const drover_policy_rows *rows) {
+  if (!rows->deterministic || rows->logprobs || rows->values) atomic_fetch_add(&p->num_overlaps, 1);
+  int failed = 0;
+  for (int32_t i = 0; i < rows->count && !failed; i++) {
+    const int32_t env = rows->first_env + i;
+    failed = env == p->fails_at_env && rows->counters[i] == p->fails_at_step;
+    toy_inner_policy_act_one(p, env, rows->counters[i],
+                             rows->observations + (size_t)i * (size_t)p->spec.observation_size,
+                             (float *)rows->actions + (size_t)i * (size_t)p->spec.action_size);
+    if (p->work > 0) toy_work(p->work);
+  }
+  return failed;
+}
+
 static int get_spec(void *self, drover_policy_spec *spec) {
   const toy_policy *p = self;
   *spec = p->spec;
@@ -68,8 +93,8 @@ static int act(void *self, const void *version, void *context, const drover_poli
   enter(p, context, version);
   atomic_fetch_add(&p->num_acts, rows->count);
   const size_t width = (size_t)p->spec.observation_size, action_bytes = (size_t)p->spec.action_size * 4;
-  int failed = 0;
-  for (int32_t i = 0; i < rows->count && !failed; i++) {
+  int failed = p->inner ? act_inside(p, rows) : 0;
+  for (int32_t i = 0; i < rows->count && !p->inner && !failed; i++) {
     const int32_t env = rows->first_env + i;
     failed = env == p->fails_at_env && rows->counters[i] == p->fails_at_step;
     if (failed) break;
@@ -118,6 +143,16 @@ void toy_policy_init(toy_policy *policy, const toy_config *config, bool has_valu
                                       .has_values = has_values};
   policy->fails_to_open_context = -1;
   policy->fails_at_env = -1;
+}
+
+void toy_inner_policy_init(toy_policy *policy, const toy_config *config) {
+  toy_policy_init(policy, config, false);
+  policy->type.name = "toy inside";
+  policy->spec = (drover_policy_spec){.observation_size = config->inner_observation_size,
+                                      .action_kind = DROVER_ACTION_CONTINUOUS,
+                                      .action_size = config->inner_action_size};
+  policy->inner = config;
+  policy->inner_gain = 1;
 }
 
 drover_status toy_policy_create(drover_policy **out, drover_runtime *runtime, toy_policy *policy) {

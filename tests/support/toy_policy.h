@@ -13,7 +13,9 @@ typedef struct toy_policy {
   drover_policy_type type; /* filled by toy_policy_init */
   drover_policy_spec spec;
 
-  int32_t work; /* counted loop a row */
+  const toy_config *inner; /* an inner policy for this config, which tells it its troubles; else NULL */
+  float inner_gain;        /* its one weight: swapped by tests */
+  int32_t work;            /* counted loop a row */
   /* Failures. */
   bool fails_to_get_spec;
   int32_t fails_to_open_context; /* at this worker; -1 = never */
@@ -29,6 +31,9 @@ typedef struct toy_policy {
 /* A policy that fits envs of this config. */
 void toy_policy_init(toy_policy *policy, const toy_config *config, bool has_values);
 
+/* An inner policy for envs of this config, which has an inner loop. */
+void toy_inner_policy_init(toy_policy *policy, const toy_config *config);
+
 /* drover_policy_create of it. It must outlive the handle. */
 drover_status toy_policy_create(drover_policy **out, drover_runtime *runtime, toy_policy *policy);
 
@@ -36,6 +41,8 @@ drover_status toy_policy_create(drover_policy **out, drover_runtime *runtime, to
  * value of an observation. */
 float toy_policy_act_one(const toy_policy *policy, uint64_t seed, int32_t env, uint64_t step, const float *observation,
                          bool deterministic, void *action);
+void toy_inner_policy_act_one(const toy_policy *policy, int32_t env, uint64_t step, const float *observation,
+                              float *action);
 float toy_policy_value_one(const toy_policy *policy, const float *observation);
 
 #endif

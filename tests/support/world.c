@@ -24,6 +24,11 @@ void world_open(world *w) {
   OK(drover_runtime_create(&w->runtime, &w->runtime_options));
   OK(toy_batch_create(&w->batch, w->runtime, &w->config, &w->batch_options));
   OK(toy_policy_create(&w->policy, w->runtime, &w->toy));
+  if (w->config.num_ticks > 0) {
+    if (w->toy_inside.type.name == NULL) toy_inner_policy_init(&w->toy_inside, &w->config);
+    OK(toy_policy_create(&w->inner_policy, w->runtime, &w->toy_inside));
+    OK(drover_batch_set_inner_policy(w->batch, w->inner_policy));
+  }
   OK(drover_rollout_create(&w->rollout, w->batch, w->policy, &w->rollout_options));
 }
 
@@ -31,9 +36,11 @@ void world_close(world *w) {
   OK(drover_rollout_destroy(w->rollout));
   OK(drover_policy_destroy(w->policy));
   OK(drover_batch_destroy(w->batch));
+  OK(drover_policy_destroy(w->inner_policy));
   OK(drover_runtime_destroy(w->runtime));
   w->rollout = NULL;
   w->policy = NULL;
+  w->inner_policy = NULL;
   w->batch = NULL;
   w->runtime = NULL;
 }
@@ -96,6 +103,7 @@ world_bytes world_read(const world *w, bool with_advantages) {
   append(&b, v.truncated, rows);
   append(&b, v.valid, rows);
   append(&b, v.infos, rows * (size_t)v.num_infos * 4);
+  if (v.inner_samples) append(&b, v.inner_samples, rows * (size_t)v.inner_sample_size * 4);
   if (v.values) append(&b, v.values, (rows + n) * 4);
   if (v.values && with_advantages) append(&b, v.advantages, rows * 4);
   if (v.values && with_advantages) append(&b, v.returns, rows * 4);

@@ -13,6 +13,7 @@
 typedef struct world {
   toy_config config;
   toy_policy toy;
+  toy_policy toy_inside; /* used if the config has an inner loop */
   drover_runtime_options runtime_options;
   drover_batch_options batch_options;
   drover_rollout_options rollout_options;
@@ -20,6 +21,7 @@ typedef struct world {
   drover_runtime *runtime;
   drover_batch *batch;
   drover_policy *policy;
+  drover_policy *inner_policy; /* NULL without an inner loop */
   drover_rollout *rollout;
 } world;
 

@@ -2,7 +2,8 @@
  * oneDNN, narrow ones by Drover's own vector code; a row's results never depend on the rows beside it.
  *
  * Network: x_0 = observation; x_{i+1} = activation(W_i x_i + b_i); the last layer has no activation and feeds the
- * head. The value network is a second MLP of the same widths with one output, evaluated in the same pass.
+ * head. The value network is a second MLP of the same widths with one output, or (shared_values) one
+ * more layer on the last hidden one, evaluated in the same pass.
  * Heads: categorical (logits; a Gumbel-free inverse-CDF sample), Gaussian (mean; diagonal, with a learned
  * state-independent log standard deviation), unit (sigmoid, deterministic: activations in [0, 1]). */
 #ifndef DROVER_MLP_H
@@ -44,6 +45,8 @@ typedef struct drover_mlp_options {
   int32_t shared_values; /* 1: the value is a second head on the policy network's last hidden layer; default 0 */
   int32_t normalize_observations; /* 1: layer 0 sees clip((x - mean) / std, -10, 10); mean and std are parameters that
                                      no gradient moves; initially 0 and 1; default 0 */
+  int32_t noise_hold; /* Gaussian: a sample's noise is drawn anew only every so many steps of an env's life, 1..65536,
+                         so that exploration goes somewhere; default 1. Not stored in files */
 } drover_mlp_options;
 
 DROVER_API drover_status drover_mlp_options_init(drover_mlp_options *options, size_t size);
@@ -57,9 +60,11 @@ DROVER_API drover_status drover_policy_create_mlp(drover_policy **out, drover_ru
                                                   const drover_mlp_options *options);
 
 /* Make it from a safetensors file of float32 tensors `layers.<i>.weight` [out, in], `layers.<i>.bias` [out], as
- * PyTorch's Linear stores them; `value.<i>.weight/bias` likewise (optional); `log_std` [out] (Gaussian); and no others.
- * Metadata: "activation" (relu, tanh, elu, leaky_relu, identity), "head" (categorical, gaussian, unit), optional
- * "leaky_slope" and "format": "drover-mlp-1". DROVER_ERROR_FORMAT names the file and what is wrong. */
+ * PyTorch's Linear stores them; `value.<i>.weight/bias` likewise (optional; of the last i only, where the metadata say
+ * "shared_values": "1"); `log_std` [out] (Gaussian); `observation.mean` and `observation.std` [in] (optional, both or
+ * none: normalize_observations); and no others. Metadata: "activation" (relu, tanh, elu, leaky_relu, identity), "head"
+ * (categorical, gaussian, unit), optional "leaky_slope", "shared_values" (0, 1) and "format": "drover-mlp-1".
+ * DROVER_ERROR_FORMAT names the file and what is wrong. */
 DROVER_API drover_status drover_policy_load(drover_policy **out, drover_runtime *runtime, const char *path);
 
 /* Write the present weights (a temporary file, synced and renamed over path: after an error path is as it was). */
@@ -78,8 +83,9 @@ DROVER_API drover_status drover_mlp_options_fit_inner(drover_mlp_options *option
 DROVER_API drover_status drover_policy_num_weights(drover_policy *policy, size_t *out);
 DROVER_API drover_status drover_policy_get_weights(drover_policy *policy, float *weights, size_t count);
 
-/* Replace all weights [count], which are copied. They must be finite and log_std within -20..20; the message names the
- * first that is not, and nothing is changed then. Runs in progress finish with the version they began with. Any thread.
+/* Replace all weights [count], which are copied. They must be finite, log_std within -20..20 and std above 0; the
+ * message names the first that is not, and nothing is changed then. Runs in progress finish with the version they began
+ * with. Any thread.
  */
 DROVER_API drover_status drover_policy_set_weights(drover_policy *policy, const float *weights, size_t count);
 

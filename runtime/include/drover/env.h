@@ -77,7 +77,8 @@ typedef struct drover_env_spec {
   int32_t num_ticks;              /* K, ticks a step, 1..4096 */
   int32_t inner_observation_size; /* float32 that the inner policy sees, 1..65536 */
   int32_t inner_action_size;      /* float32 that it answers, 1..65536 */
-  int32_t inner_sample_size;      /* float32 of the sample kept of one tick a step, 0 = none; for the inner learner */
+  int32_t
+      inner_sample_size; /* float32 of the sample kept of one tick a step, 0 (none)..1048576; for the inner learner */
 } drover_env_spec;
 
 /* `count` neighbouring envs, one call. Row i is env first_env + i. Everything is the runtime's; valid in the call. */
@@ -107,7 +108,8 @@ static inline drover_random drover_env_random(const drover_env_rows *rows, int32
  * A step of an env with an inner loop is: the outer policy's action -> `begin` -> K times (the inner policy, on the
  * rows of many envs at once -> `tick`) -> `step`, which judges what came of it. `begin` writes the inner observation of
  * tick 0 and `tick` k that of tick k + 1. All K ticks always run. The sample of one tick, drawn for each step, is kept:
- * who writes that tick's inner observation is given `sample` too. Non-finite inner numbers are a fault. */
+ * who writes that tick's inner observation is given `sample` too. Which tick: the first 32 bits of the stream (seed,
+ * env, DROVER_RANDOM_SAMPLE, counter), modulo K. Non-finite inner numbers are a fault. */
 typedef struct drover_env_tick {
   int32_t env;  /* absolute index */
   int32_t tick; /* `tick`: which one, 0..K-1; `begin`: -1 */
@@ -162,7 +164,8 @@ typedef struct drover_env_type {
   int (*set_param)(void *shared, void *state, int32_t param, float value);
 
   /* The inner loop: both if spec.num_ticks > 0, else never called. Nonzero = this env failed: its other ticks and its
-   * `step` are left out. `step` is then called after the last tick, `step_many` never. */
+   * `step` are left out, and it is reset. `step` is called after the last tick, `step_many` never. If the inner policy
+   * fails, the run ends in the middle of a step: `begin` may follow a `tick` then. */
   int (*begin)(void *shared, void *state, const drover_env_tick *tick);
   int (*tick)(void *shared, void *state, const drover_env_tick *tick);
 

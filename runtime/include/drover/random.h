@@ -24,6 +24,7 @@ typedef enum drover_random_purpose {
   DROVER_RANDOM_LEARN = 4,  /* minibatch permutations */
   DROVER_RANDOM_TICK = 5,   /* ticks of an inner loop: drover_env_tick_random */
   DROVER_RANDOM_SAMPLE = 6, /* which tick of a step is kept as inner sample; step = the env's lifetime step */
+  DROVER_RANDOM_DRAW = 7,   /* samples for pretraining an inner policy; env = 0, step = the sample's number */
   DROVER_RANDOM_USER = 16
 } drover_random_purpose;
 

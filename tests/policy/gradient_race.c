@@ -1,0 +1,77 @@
+/* gradient_race.c: passes by several workers leave the bits of passes by one; ThreadSanitizer watches. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/learn/gradient.h"
+#include "runtime/runtime.h"
+
+enum { NUM_ROWS = 1500, OBSERVATION = 5, OUTPUTS = 3, NUM_PASSES = 20 };
+static float observations[NUM_ROWS * OBSERVATION];
+static int32_t rows[NUM_ROWS];
+
+static int loss(void *object, const dr_loss_block *block) {
+  (void)object;
+  for (int32_t i = 0; i < block->num_rows * OUTPUTS; i++) {
+    block->output_gradients[i] = block->outputs[i];
+    block->sums[0] += (double)block->outputs[i];
+  }
+  for (int32_t i = 0; i < block->num_rows; i++) block->value_gradients[i] = block->values[i] - 1;
+  for (int32_t n = 0; n < OUTPUTS; n++) block->log_std_gradients[n] += block->num_rows;
+  return 0;
+}
+
+/* The gradients and sums of some passes, each from the weights that the last one moved. Returns 0. */
+static int run(int32_t num_workers, const dr_mlp *mlp, float *weights, float *gradients, double *sums) {
+  drover_runtime_options options;
+  drover_runtime_options_init(&options, sizeof options);
+  options.num_workers = num_workers;
+  drover_runtime *runtime = NULL;
+  dr_gradient *gradient = NULL;
+  if (drover_runtime_create(&runtime, &options) || dr_gradient_create(&gradient, runtime, mlp, NUM_ROWS)) return -1;
+  int failed = dr_mlp_initial_weights(mlp, weights) ? -1 : 0;
+  dr_runtime_begin_call(runtime);
+  for (int32_t i = 0; i < NUM_PASSES && !failed; i++) {
+    if (dr_gradient_pass(gradient, weights, observations, NUM_ROWS - i, rows, loss, NULL, gradients, sums)) failed = -1;
+    for (size_t k = 0; k < mlp->num_trainable; k++) weights[k] -= 1e-4f / NUM_ROWS * gradients[k];
+  }
+  dr_runtime_end_call(runtime);
+  dr_gradient_destroy(gradient);
+  drover_runtime_destroy(runtime);
+  return failed;
+}
+
+int main(void) {
+  for (int32_t i = 0; i < NUM_ROWS; i++) rows[i] = i * 7 % NUM_ROWS;
+  for (int32_t i = 0; i < NUM_ROWS * OBSERVATION; i++) observations[i] = (float)(i % 23) / 10 - 1;
+  drover_mlp_options options;
+  drover_mlp_options_init(&options, sizeof options);
+  options.observation_size = OBSERVATION;
+  options.num_outputs = OUTPUTS;
+  options.head = DROVER_HEAD_GAUSSIAN;
+  options.hidden[0] = options.hidden[1] = 150; /* so that adding the gradients is shared too */
+  options.normalize_observations = 1;
+  dr_mlp mlp;
+  if (dr_mlp_init(&mlp, &options)) return 1;
+  const size_t bytes = mlp.num_weights * sizeof(float);
+  float *weights[2] = {malloc(bytes), malloc(bytes)}, *gradients[2] = {malloc(bytes), malloc(bytes)};
+  double sums[2][DR_MAX_LOSS_SUMS];
+  int num_failures = 0;
+  for (int32_t num_workers = 1; num_workers <= 5 && num_failures == 0; num_workers += 2) {
+    const int k = num_workers > 1;
+    if (run(num_workers, &mlp, weights[k], gradients[k], sums[k])) {
+      fprintf(stderr, "%d workers: %s\n", (int)num_workers, drover_last_error());
+      num_failures++;
+    } else if (k && (memcmp(weights[0], weights[1], bytes) != 0 || memcmp(gradients[0], gradients[1], bytes) != 0 ||
+                     memcmp(sums[0], sums[1], sizeof sums[0]) != 0)) {
+      fprintf(stderr, "%d workers left other bits than 1\n", (int)num_workers);
+      num_failures++;
+    }
+  }
+  for (int k = 0; k < 2; k++) {
+    free(weights[k]);
+    free(gradients[k]);
+  }
+  printf("gradient_race: %d failures\n", num_failures);
+  return num_failures ? 1 : 0;
+}

@@ -1,0 +1,113 @@
+/* train_defaults.c: one table: the options of `drover train` for each environment, found by trying.
+ *
+ * An update is made from num-envs x steps <= 2,048 rows. What a row leaves out is what holds for every environment
+ * (dr_train_request_init, drover_ppo_options_init). tools/train-table measures what comes of them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/train.h"
+
+typedef struct defaults {
+  const char *env;
+  const char *lines;
+} defaults;
+
+/* What the MuJoCo tasks share: Huang et al. 2022, "The 37 implementation details of proximal policy optimization"
+ * (continuous actions), with the normalisation that Andrychowicz et al. 2021, "What matters in on-policy reinforcement
+ * learning?" found to matter. */
+#define MUJOCO                    \
+  "num-envs = 8\n"                \
+  "steps = 256\n"                 \
+  "normalize-observations = on\n" \
+  "scale-rewards = on\n"          \
+  "learning-rate = 3e-4\n"        \
+  "num-epochs = 10\n"             \
+  "num-minibatches = 32\n"
+
+static const defaults table[] = {
+    {"CartPole-v1",
+     "num-envs = 32\n"
+     "steps = 64\n"
+     "total-steps = 100k\n"
+     "learning-rate = 2e-3\n"
+     "num-epochs = 10\n"
+     "num-minibatches = 8\n"},
+    {"Acrobot-v1",
+     "num-envs = 32\n"
+     "steps = 64\n"
+     "total-steps = 300k\n"
+     "learning-rate = 2e-3\n"
+     "num-epochs = 4\n"
+     "num-minibatches = 8\n"},
+    {"MountainCar-v0",
+     "num-envs = 16\n"
+     "steps = 128\n"
+     "total-steps = 1M\n"
+     "normalize-observations = on\n"
+     "learning-rate = 1e-3\n"
+     "num-epochs = 4\n"
+     "num-minibatches = 8\n"
+     "gae-lambda = 0.98\n"},
+    {"Pendulum-v1", /* a whole episode an update */
+     "num-envs = 10\n"
+     "steps = 200\n"
+     "total-steps = 200k\n"
+     "scale-rewards = on\n"
+     "learning-rate = 1e-3\n"
+     "num-epochs = 10\n"
+     "num-minibatches = 16\n"
+     "gamma = 0.95\n"},
+    {"MountainCarContinuous-v0",
+     "num-envs = 16\n"
+     "steps = 128\n"
+     "total-steps = 200k\n"
+     "normalize-observations = on\n"
+     "scale-rewards = on\n"
+     "learning-rate = 1e-3\n"
+     "num-epochs = 10\n"
+     "num-minibatches = 8\n"
+     "gamma = 0.999\n"},
+    {"InvertedPendulum-v5", MUJOCO "total-steps = 300k\n"},
+    {"InvertedDoublePendulum-v5", MUJOCO "total-steps = 500k\n"},
+    {"Reacher-v5", MUJOCO "total-steps = 1M\n"},
+    {"Pusher-v5", MUJOCO "total-steps = 1M\n"},
+    {"Swimmer-v5", MUJOCO "total-steps = 1M\ngamma = 0.9999\n"},
+    {"Hopper-v5", MUJOCO "total-steps = 1M\n"},
+    {"Walker2d-v5", MUJOCO "total-steps = 1M\n"},
+    {"HalfCheetah-v5", MUJOCO "total-steps = 1M\n"},
+    {"Ant-v5", MUJOCO "total-steps = 2M\n"},
+    {"Humanoid-v5", MUJOCO "total-steps = 5M\n"},
+    {"HumanoidStandup-v5", MUJOCO "total-steps = 5M\n"},
+    {"gait2d",
+     "num-envs = 32\n"
+     "steps = 64\n"
+     "total-steps = 20M\n"
+     "normalize-observations = on\n"
+     "scale-rewards = on\n"
+     "learning-rate = 3e-4\n"
+     "num-epochs = 10\n"
+     "num-minibatches = 16\n"
+     "inner-capacity = 131072\n"
+     "inner-pretrain-samples = 131072\n"
+     "inner-pretrain-steps = 24000\n"
+     "inner-learning-rate = 2e-3\n"
+     "inner-final-learning-rate = 1e-4\n"
+     "inner-num-decay-steps = 24000\n"},
+};
+
+/* Anything else: what is least likely to fail. */
+static const char unknown[] =
+    "num-envs = 16\n"
+    "steps = 128\n"
+    "total-steps = 1M\n"
+    "normalize-observations = on\n"
+    "scale-rewards = on\n"
+    "num-epochs = 10\n"
+    "num-minibatches = 16\n";
+
+char *dr_train_defaults_text(const char *env) {
+  const char *lines = unknown;
+  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+    if (strcmp(table[i].env, env) == 0) lines = table[i].lines;
+  return strdup(lines);
+}
