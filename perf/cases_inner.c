@@ -131,7 +131,10 @@ static drover_status make_network(inner_subject *inner, const drover_env_spec *s
 /* The outer policy is the uniform one, which costs next to nothing: what is counted as inference is the inner one's. */
 static int make(dr_bench *bench, const dr_case *c, bool single, dr_subject **out) {
   inner_subject *inner = calloc(1, sizeof *inner);
-  if (!inner) return dr_bench_fail(bench, "out of memory");
+  if (!inner) {
+    dr_bench_fail(bench, "out of memory");
+    return -1;
+  }
   inner->head = (dr_subject){&inner_type, bench, (double)c->num_envs * c->num_steps};
   inner->runtime = c->all_workers ? bench->all : bench->one;
   const dr_batch_request request = {.env = c->env, .num_envs = c->num_envs};
@@ -176,10 +179,11 @@ static int time_inference(dr_subject *subject, int64_t iterations, double *us, u
 }
 
 static int run_inference(dr_bench *bench, const dr_case *c, dr_samples *samples) {
-  dr_subject *subject = NULL;
+  dr_subject *subject;
   int64_t iterations = 0;
   uint64_t digest;
-  int failed = make(bench, c, c->parts, &subject) != 0 || dr_calibrate(subject, &iterations) != 0;
+  if (make(bench, c, c->parts, &subject) != 0) return -1;
+  int failed = dr_calibrate(subject, &iterations) != 0;
   for (samples->count = 0; !failed && samples->count < bench->num_samples; samples->count++)
     failed = time_inference(subject, iterations, &samples->values[samples->count], &digest) != 0;
   dr_subject_destroy(subject);
@@ -204,9 +208,9 @@ static int compare_inference(dr_bench *bench, dr_subject *tiles, dr_subject *row
 
 static int run_ratio(dr_bench *bench, const dr_case *c, dr_samples *samples) {
   dr_subject *tiles = NULL, *rows = NULL;
-  int failed = make(bench, c, false, &tiles) != 0 || make(bench, c, true, &rows) != 0;
-  if (!failed)
-    failed = c->barrier ? dr_measure_ratio(rows, tiles, true, samples) : compare_inference(bench, tiles, rows, samples);
+  const int failed =
+      make(bench, c, false, &tiles) != 0 || make(bench, c, true, &rows) != 0 ||
+      (c->barrier ? dr_measure_ratio(rows, tiles, true, samples) : compare_inference(bench, tiles, rows, samples)) != 0;
   dr_subject_destroy(tiles);
   dr_subject_destroy(rows);
   return failed ? -1 : 0;

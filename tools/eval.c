@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tools/commands.h"
+#include "tools/eval_episodes.h"
 #include "tools/format.h"
 #include "tools/interrupt.h"
 #include "tools/json.h"
@@ -148,110 +149,9 @@ static void close_handles(handles *h) {
   drover_runtime_destroy(h->runtime);
 }
 
-/* ---- Episodes ---- */
+/* ---- Playing ---- */
 
-/* N envs, E episodes, I info columns, K = info_last. Episode k of env e is at first[e] + k. */
-typedef struct episodes {
-  int64_t count, num_done, num_terminated, num_faults, num_steps;
-  int32_t num_infos;
-  int64_t info_last;
-  int64_t *first;   /* [N + 1] */
-  int64_t *done;    /* [N] */
-  int64_t *lengths; /* [N] steps of the running episode that are in sums or ring */
-  double *sums;     /* [N x I] of the running episode */
-  float *ring;      /* [N x K x I] its last K steps; NULL if K = 0 */
-  double *returns;  /* [E] */
-  double *steps;    /* [E] */
-  double *infos;    /* [I x E] */
-  double seconds;
-} episodes;
-
-static void free_episodes(episodes *all) {
-  void *const owned[] = {all->first, all->done,  all->lengths, all->sums,
-                         all->ring,  all->steps, all->returns, all->infos};
-  for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
-}
-
-static int allocate_episodes(episodes *all, const request *r, const drover_env_spec *spec) {
-  const size_t n = (size_t)r->common.num_envs, count = (size_t)r->num_episodes, infos = (size_t)spec->num_infos;
-  all->count = r->num_episodes;
-  all->num_infos = spec->num_infos;
-  all->info_last = spec->num_infos > 0 ? r->info_last : 0;
-  all->first = calloc(n + 1, sizeof *all->first);
-  all->done = calloc(n, sizeof *all->done);
-  all->lengths = calloc(n, sizeof *all->lengths);
-  all->sums = calloc(n * infos + 1, sizeof *all->sums);
-  all->ring = calloc(n * (size_t)all->info_last * infos + 1, sizeof *all->ring);
-  all->returns = calloc(count, sizeof *all->returns);
-  all->steps = calloc(count, sizeof *all->steps);
-  all->infos = calloc(count * infos + 1, sizeof *all->infos);
-  if (!all->first || !all->done || !all->lengths || !all->sums || !all->ring || !all->returns || !all->steps ||
-      !all->infos)
-    return -1;
-  for (size_t e = 0; e < n; e++) all->first[e + 1] = all->first[e] + (int64_t)(count / n + (e < count % n));
-  return 0;
-}
-
-static bool is_playing(const episodes *all, int32_t env) {
-  return all->done[env] < all->first[env + 1] - all->first[env];
-}
-
-static void add_infos(episodes *all, int32_t env, const float *infos) {
-  const size_t width = (size_t)all->num_infos;
-  if (all->info_last > 0) {
-    const size_t at = (size_t)(env * all->info_last + all->lengths[env] % all->info_last) * width;
-    if (width > 0) memcpy(all->ring + at, infos, width * sizeof *infos);
-  } else {
-    for (size_t j = 0; j < width; j++) all->sums[(size_t)env * width + j] += (double)infos[j];
-  }
-  all->lengths[env]++;
-}
-
-/* The mean of info column j over the episode that ends, or over its last K steps. */
-static double info_mean(const episodes *all, int32_t env, int32_t j) {
-  const int64_t length = all->lengths[env], last = all->info_last;
-  if (length == 0) return 0;
-  if (last == 0) return all->sums[env * all->num_infos + j] / (double)length;
-  const int64_t count = length < last ? length : last;
-  double sum = 0;
-  for (int64_t k = length - count; k < length; k++)
-    sum += (double)all->ring[(env * last + k % last) * all->num_infos + j];
-  return sum / (double)count;
-}
-
-static void end_episode(episodes *all, const drover_episode *episode) {
-  const int32_t env = episode->env;
-  if (episode->faulted) {
-    all->num_faults++;
-  } else {
-    const int64_t at = all->first[env] + all->done[env]++;
-    all->returns[at] = episode->episode_return;
-    all->steps[at] = episode->length;
-    for (int32_t j = 0; j < all->num_infos; j++) all->infos[j * all->count + at] = info_mean(all, env, j);
-    all->num_terminated += episode->terminated;
-    all->num_done++;
-  }
-  all->lengths[env] = 0;
-  for (int32_t j = 0; j < all->num_infos; j++) all->sums[env * all->num_infos + j] = 0;
-}
-
-/* What a rollout brought, row by row; episodes are in the same order. */
-static void take_rollout(episodes *all, const drover_rollout_view *view) {
-  int64_t next = 0;
-  for (int32_t t = 0; t < view->num_steps_done; t++)
-    for (int32_t env = 0; env < view->num_envs; env++) {
-      const int64_t row = (int64_t)t * view->num_envs + env;
-      const bool ends = next < view->num_episodes && view->episodes[next].step == t && view->episodes[next].env == env;
-      if (is_playing(all, env)) {
-        if (view->valid[row]) add_infos(all, env, view->infos ? view->infos + row * view->num_infos : NULL);
-        if (ends) end_episode(all, &view->episodes[next]);
-      }
-      next += ends;
-    }
-  all->num_steps += (int64_t)view->num_steps_done * view->num_envs;
-}
-
-static drover_status play(const request *r, handles *h, episodes *all) {
+static drover_status play(const request *r, handles *h, dr_episodes *all) {
   dr_progress progress;
   dr_progress_begin(&progress, r->common.quiet);
   drover_status status = DROVER_OK;
@@ -261,7 +161,7 @@ static drover_status play(const request *r, handles *h, episodes *all) {
     if (!status) status = drover_rollout_collect(h->rollout);
     drover_rollout_view view = {.size = sizeof view};
     const drover_status viewed = drover_rollout_get_view(h->rollout, &view);
-    if (!status || status == DROVER_ERROR_CANCELLED) take_rollout(all, &view);
+    if (!status || status == DROVER_ERROR_CANCELLED) dr_episodes_take(all, &view);
     if (!status) status = viewed;
     all->seconds = dr_train_clock() - begin;
     dr_progress_line(&progress, r->type->name, (double)all->num_done / (double)all->count, all->seconds,
@@ -273,52 +173,26 @@ static drover_status play(const request *r, handles *h, episodes *all) {
 
 /* ---- Report ---- */
 
-/* Over the episodes that were played; std is the population's. */
-typedef struct summary {
-  double mean, std, min, max;
-} summary;
-
-static summary summarize(const episodes *all, const double *values, int32_t num_envs) {
-  summary s = {0, 0, INFINITY, -INFINITY};
-  double count = 0, squares = 0;
-  for (int pass = 0; pass < 2; pass++)
-    for (int32_t env = 0; env < num_envs; env++)
-      for (int64_t k = 0; k < all->done[env]; k++) {
-        const double value = values[all->first[env] + k];
-        if (pass == 1) {
-          squares += (value - s.mean) * (value - s.mean);
-          continue;
-        }
-        count++;
-        s.mean += (value - s.mean) / count;
-        s.min = fmin(s.min, value);
-        s.max = fmax(s.max, value);
-      }
-  s.std = count > 0 ? sqrt(squares / count) : (double)NAN;
-  if (count == 0) s.mean = (double)NAN;
-  return s;
-}
-
-static json_t *summary_json(const episodes *all, const double *values, int32_t num_envs) {
-  const summary s = summarize(all, values, num_envs);
+static json_t *summary_json(const dr_episodes *all, const double *values) {
+  const dr_summary s = dr_episodes_summarize(all, values);
   json_t *object = json_object();
   json_object_set_new(object, "mean", dr_json_number(s.mean));
   json_object_set_new(object, "std", dr_json_number(s.std));
   json_object_set_new(object, "min", dr_json_number(s.min));
   json_object_set_new(object, "max", dr_json_number(s.max));
   json_t *each = json_array();
-  for (int32_t env = 0; env < num_envs; env++)
+  for (int32_t env = 0; env < all->num_envs; env++)
     for (int64_t k = 0; k < all->done[env]; k++)
       json_array_append_new(each, dr_json_number(values[all->first[env] + k]));
   json_object_set_new(object, "each", each);
   return object;
 }
 
-static int print_json(const request *r, const handles *h, const episodes *all, bool interrupted) {
+static int print_json(const request *r, const handles *h, const dr_episodes *all, bool interrupted) {
   const int32_t n = r->common.num_envs;
   json_t *object = json_object(), *infos = json_object();
   for (int32_t j = 0; j < all->num_infos; j++)
-    json_object_set_new(infos, h->spec->info_names[j], summary_json(all, all->infos + j * all->count, n));
+    json_object_set_new(infos, h->spec->info_names[j], summary_json(all, all->infos + j * all->count));
   json_object_set_new(object, "env", json_string(r->type->name));
   json_object_set_new(object, "policy", json_string(r->common.policy));
   json_object_set_new(object, "inner_policy", h->inner_policy ? json_string(r->inner.text) : json_null());
@@ -326,10 +200,10 @@ static int print_json(const request *r, const handles *h, const episodes *all, b
   json_object_set_new(object, "deterministic", json_boolean(!r->stochastic));
   json_object_set_new(object, "num_envs", json_integer(n));
   json_object_set_new(object, "episodes", json_integer(all->num_done));
-  json_object_set_new(object, "mean_return", dr_json_number(summarize(all, all->returns, n).mean));
-  json_object_set_new(object, "mean_length", dr_json_number(summarize(all, all->steps, n).mean));
-  json_object_set_new(object, "returns", summary_json(all, all->returns, n));
-  json_object_set_new(object, "lengths", summary_json(all, all->steps, n));
+  json_object_set_new(object, "mean_return", dr_json_number(dr_episodes_summarize(all, all->returns).mean));
+  json_object_set_new(object, "mean_length", dr_json_number(dr_episodes_summarize(all, all->steps).mean));
+  json_object_set_new(object, "returns", summary_json(all, all->returns));
+  json_object_set_new(object, "lengths", summary_json(all, all->steps));
   json_object_set_new(object, "terminated", json_integer(all->num_terminated));
   json_object_set_new(object, "info_last", r->info_last > 0 ? json_integer(r->info_last) : json_null());
   json_object_set_new(object, "infos", infos);
@@ -341,12 +215,11 @@ static int print_json(const request *r, const handles *h, const episodes *all, b
   return dr_json_print(object);
 }
 
-static void print_summary(const char *name, int width, summary s) {
+static void print_summary(const char *name, int width, dr_summary s) {
   printf("  %-*s %10.5g %10.5g %10.5g %10.5g\n", width, name, s.mean, s.std, s.min, s.max);
 }
 
-static void print_words(const request *r, const handles *h, const episodes *all) {
-  const int32_t n = r->common.num_envs;
+static void print_words(const request *r, const handles *h, const dr_episodes *all) {
   int width = 8;
   for (int32_t j = 0; j < all->num_infos; j++) {
     const int length = (int)strlen(h->spec->info_names[j]);
@@ -356,10 +229,10 @@ static void print_words(const request *r, const handles *h, const episodes *all)
   printf("%s: %" PRId64 " episodes of %s, %s, in %s\n", r->type->name, all->num_done, r->common.policy,
          r->stochastic ? "stochastic" : "deterministic", dr_format_seconds(seconds, all->seconds));
   printf("  %-*s %10s %10s %10s %10s\n", width, "", "mean", "std", "min", "max");
-  print_summary("return", width, summarize(all, all->returns, n));
-  print_summary("length", width, summarize(all, all->steps, n));
+  print_summary("return", width, dr_episodes_summarize(all, all->returns));
+  print_summary("length", width, dr_episodes_summarize(all, all->steps));
   for (int32_t j = 0; j < all->num_infos; j++)
-    print_summary(h->spec->info_names[j], width, summarize(all, all->infos + j * all->count, n));
+    print_summary(h->spec->info_names[j], width, dr_episodes_summarize(all, all->infos + j * all->count));
   printf("  %" PRId64 " terminated, %" PRId64 " at a time limit", all->num_terminated,
          all->num_done - all->num_terminated);
   if (all->num_faults > 0) printf("; %" PRId64 " more ended by a fault and do not count", all->num_faults);
@@ -372,10 +245,11 @@ static void print_words(const request *r, const handles *h, const episodes *all)
 
 /* ---- The command ---- */
 
-static int eval(const request *r, handles *h, episodes *all) {
+static int eval(const request *r, handles *h, dr_episodes *all) {
   const char *command = r->common.command;
   drover_status status = open_handles(r, h);
-  if (!status && allocate_episodes(all, r, h->spec) != 0) status = DROVER_ERROR_NO_MEMORY;
+  if (!status && dr_episodes_init(all, h->spec, r->common.num_envs, r->num_episodes, r->info_last) != 0)
+    status = DROVER_ERROR_NO_MEMORY;
   if (status) return dr_report_failure(command, NULL, status);
   status = play(r, h, all);
   const bool interrupted = status == DROVER_ERROR_CANCELLED;
@@ -416,9 +290,9 @@ int dr_cmd_eval(int argc, char **argv) {
   if (r.common.num_envs > r.num_episodes) r.common.num_envs = (int32_t)r.num_episodes;
   dr_interrupt_install();
   handles h = {0};
-  episodes all = {0};
+  dr_episodes all = {0};
   const int code = eval(&r, &h, &all);
-  free_episodes(&all);
+  dr_episodes_free(&all);
   close_handles(&h);
   return code;
 }

@@ -39,7 +39,7 @@ static const panel panels[] = {{"mean return of the last 100 episodes", "mean_re
                                {"value loss", "value_loss", "%g", true},
                                {"entropy", "entropy", "%g", false},
                                {"inner loss", "inner_loss", "%g", true},
-                               {"environment steps a second", "steps_per_second", "%.0s%c", true}};
+                               {"environment steps a second", "steps_per_second", "%.1s%c", true}};
 enum { NUM_PANELS = sizeof panels / sizeof panels[0] };
 
 static const char *const colors[] = {"#2f6db3", "#d1495b", "#3a9d6e", "#b07aa1",

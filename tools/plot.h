@@ -10,6 +10,6 @@ void dr_plot_check(const char *command, const char *name, const char *path);
 int dr_plot_file(const char *command, const char *log, const char *path);
 
 /* The same for several logs, in one picture. */
-int dr_plot_files(const char *command, int num_logs, const char *const *logs, const char *path);
+int dr_plot_files(const char *command, int num_logs, const char *const *paths, const char *path);
 
 #endif

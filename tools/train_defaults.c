@@ -74,17 +74,34 @@ static const defaults table[] = {
     {"Swimmer-v5", MUJOCO "total-steps = 1M\ngamma = 0.9999\n"},
     {"Hopper-v5", MUJOCO "total-steps = 1M\n"},
     {"Walker2d-v5", MUJOCO "total-steps = 1M\n"},
-    {"HalfCheetah-v5", MUJOCO "total-steps = 1M\n"},
+    {"HalfCheetah-v5",
+     "num-envs = 4\n"
+     "steps = 256\n"
+     "total-steps = 1M\n"
+     "policy = mlp:256,256\n"
+     "activation = relu\n"
+     "initial-log-std = -2\n"
+     "normalize-observations = on\n"
+     "scale-rewards = on\n"
+     "learning-rate = 1e-4\n"
+     "num-epochs = 10\n"
+     "num-minibatches = 8\n"
+     "clip-range = 0.1\n"
+     "value-coef = 0.58\n"
+     "entropy-coef = 4e-4\n"
+     "max-grad-norm = 0.8\n"
+     "gamma = 0.98\n"
+     "gae-lambda = 0.92\n"},
     {"Ant-v5", MUJOCO "total-steps = 2M\n"},
     {"Humanoid-v5", MUJOCO "total-steps = 5M\n"},
     {"HumanoidStandup-v5", MUJOCO "total-steps = 5M\n"},
     {"gait2d",
      "num-envs = 32\n"
      "steps = 64\n"
-     "total-steps = 20M\n"
+     "total-steps = 1M\n"
      "normalize-observations = on\n"
      "scale-rewards = on\n"
-     "learning-rate = 3e-4\n"
+     "learning-rate = 2e-4\n"
      "num-epochs = 10\n"
      "num-minibatches = 16\n"
      "inner-capacity = 131072\n"

@@ -37,7 +37,7 @@ typedef struct dr_gradient dr_gradient;
 
 /* Memory and kernels for passes of at most max_rows rows (1 or more). */
 drover_status dr_gradient_create(dr_gradient **out, drover_runtime *runtime, const dr_mlp *mlp, int32_t max_rows);
-void dr_gradient_destroy(dr_gradient *gradient);
+void dr_gradient_destroy(dr_gradient *self);
 
 /* One pass over `num_rows` rows of observations [any x observation_size], chosen by `rows` [num_rows]. weights and
  * gradients: [mlp->num_weights]; gradients of mean and std (normalize_observations) are 0. sums [DR_MAX_LOSS_SUMS]:
@@ -46,7 +46,7 @@ void dr_gradient_destroy(dr_gradient *gradient);
  * The caller's thread is one of the workers: call it between dr_runtime_begin_call and dr_runtime_end_call, one pass of
  * a gradient at a time. A pass is not cancelled. Numbers that are not finite are no error here: they come out in sums
  * and gradients, where dr_gradient_norm shows them. */
-drover_status dr_gradient_pass(dr_gradient *gradient, const float *weights, const float *observations, int32_t num_rows,
+drover_status dr_gradient_pass(dr_gradient *self, const float *weights, const float *observations, int32_t num_rows,
                                const int32_t *rows, dr_loss loss, void *object, float *gradients, double *sums);
 
 #endif

@@ -75,6 +75,7 @@ static void cut(dr_gradient *self, dr_gradient_piece whole) {
     whole.num_columns *= whole.num_rows;
     whole.num_rows = 1;
   }
+  if (whole.num_columns < 1) return;
   const int32_t columns = whole.num_columns < PIECE_FLOATS ? whole.num_columns : PIECE_FLOATS;
   const int32_t rows = PIECE_FLOATS / columns;
   for (int32_t row = 0; row < whole.num_rows; row += rows)
@@ -130,13 +131,14 @@ drover_status dr_gradient_allocate(dr_gradient *self) {
   place_gradients(self);
   const size_t num_workers = (size_t)self->runtime->num_workers;
   const size_t max_blocks = ((size_t)self->max_rows + DR_LOSS_MAX_ROWS - 1) / DR_LOSS_MAX_ROWS;
-  const size_t fit = GROUP_FLOATS / self->group_floats;
-  self->max_groups = fit < MIN_GROUPS ? MIN_GROUPS : fit < MAX_GROUPS ? (int32_t)fit : MAX_GROUPS;
+  self->max_groups = MAX_GROUPS;
+  while (self->max_groups > MIN_GROUPS && (size_t)self->max_groups * self->group_floats > GROUP_FLOATS)
+    self->max_groups--;
   if ((size_t)self->max_groups > max_blocks) self->max_groups = (int32_t)max_blocks;
   dr_gradient_scratch counted;
   const size_t scratch_floats = place_scratch(self, NULL, &counted), packed_floats = place_packed(self, NULL);
   cut_layers(self);
-  self->pieces = calloc((size_t)self->num_pieces, sizeof *self->pieces);
+  self->pieces = dr_slab_zalloc((size_t)self->num_pieces, sizeof *self->pieces);
   self->groups = dr_slab_zalloc((size_t)self->max_groups * self->group_floats + DR_SUM_COLUMNS, sizeof(float));
   self->sums = calloc(max_blocks * DR_MAX_LOSS_SUMS, sizeof(double));
   self->log_std_sums = calloc(max_blocks * (size_t)self->mlp.options.num_outputs, sizeof(double));

@@ -8,13 +8,17 @@
 
 #include <math.h>
 
+/* One instruction each, where fmin and fmax are calls. */
+static inline double smaller(double a, double b) { return a < b ? a : b; }
+static inline double larger(double a, double b) { return a > b ? a : b; }
+
 /* The row's policy term into the sums; returns its derivative by the log-probability. */
 static double policy_term(const dr_ppo_loss *loss, int32_t row, double logprob, double *sums) {
   const double log_ratio = logprob - (double)loss->old_logprobs[row], ratio = exp(log_ratio);
   const double clip = loss->clip_range;
   const double advantage = ((double)loss->advantages[row] - loss->advantage_mean) * loss->advantage_scale;
-  const double plain = ratio * advantage, limited = fmin(fmax(ratio, 1 - clip), 1 + clip) * advantage;
-  sums[DR_PPO_SUM_POLICY] -= fmin(plain, limited);
+  const double plain = ratio * advantage, limited = smaller(larger(ratio, 1 - clip), 1 + clip) * advantage;
+  sums[DR_PPO_SUM_POLICY] -= smaller(plain, limited);
   sums[DR_PPO_SUM_KL] += ratio - 1 - log_ratio;
   sums[DR_PPO_SUM_CLIPPED] += fabs(ratio - 1) > clip ? 1 : 0;
   return plain <= limited ? -plain : 0;
@@ -24,7 +28,7 @@ static double policy_term(const dr_ppo_loss *loss, int32_t row, double logprob, 
 static void categorical_row(const dr_ppo_loss *loss, int32_t row, const float *logits, float *gradients, double *sums) {
   const int32_t count = loss->num_outputs, action = ((const int32_t *)loss->actions)[row];
   double most = (double)logits[0], total = 0, weighted = 0;
-  for (int32_t j = 1; j < count; j++) most = fmax(most, (double)logits[j]);
+  for (int32_t j = 1; j < count; j++) most = larger(most, (double)logits[j]);
   for (int32_t j = 0; j < count; j++) {
     const double x = (double)logits[j] - most, e = exp(x);
     total += e;
@@ -68,7 +72,7 @@ static double value_term(const dr_ppo_loss *loss, int32_t row, double value, dou
   const double error = value - (double)loss->returns[row], clip = loss->value_clip_range;
   double square = error * error, slope = error;
   if (clip > 0) {
-    const double old = (double)loss->old_values[row], moved = fmin(fmax(value - old, -clip), clip);
+    const double old = (double)loss->old_values[row], moved = smaller(larger(value - old, -clip), clip);
     const double clipped = old + moved - (double)loss->returns[row];
     /* Where the clipped form is the larger one, V has left the range and moves nothing. */
     if (fabs(value - old) > clip && clipped * clipped > square) {

@@ -6,7 +6,7 @@
 #include "policy/learn/gradient.h"
 #include "runtime/runtime.h"
 
-enum { NUM_ROWS = 1500, OBSERVATION = 5, OUTPUTS = 3, NUM_PASSES = 20 };
+enum { NUM_ROWS = 700, OBSERVATION = 5, OUTPUTS = 3, NUM_PASSES = 5 };
 static float observations[NUM_ROWS * OBSERVATION];
 static int32_t rows[NUM_ROWS];
 

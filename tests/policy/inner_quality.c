@@ -146,7 +146,7 @@ int main(int argc, char **argv) {
              .width = 256,
              .workers = 2,
              .normalize = 1,
-             .activation = DROVER_ACTIVATION_LEAKY_RELU,
+             .activation = DROVER_ACTIVATION_ELU,
              .ratio = INFINITY,
              .relative_error = INFINITY};
   read_arguments(argc, argv, &s);

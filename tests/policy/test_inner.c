@@ -1,6 +1,8 @@
 /* test_inner.c: the inner learner: its loss, its gradient, its steps. */
 #include "tests/policy/learner.h"
 
+#include <fenv.h>
+
 #include "runtime/runtime.h"
 
 /* ---- The loss and its gradient ------------------------------------------------------------------------------- */
@@ -228,6 +230,33 @@ Test(inner, weights_do_not_depend_on_how_steps_are_shared_out_among_updates) {
   cr_assert_eq(compare_bytes(one, three, count * sizeof *one), 0);
   free(one);
   free(three);
+}
+
+Test(inner, weights_do_not_depend_on_the_callers_rounding) {
+  float *weights[2];
+  unsigned char *bytes[2];
+  size_t count = 0, num_bytes = 0;
+  for (int i = 0; i < 2; i++) {
+    drover_mlp_options layout = legs_network(2, 32);
+    layout.normalize_observations = 1;
+    const drover_inner_options options = learner_options(LEGS_SAMPLE);
+    learner l = learner_open(2, &layout, &options);
+    float *samples = draw_samples(1, 300);
+    fesetround(i ? FE_UPWARD : FE_TONEAREST);
+    cr_assert_eq(drover_inner_add(l.inner, 300, samples), DROVER_OK);
+    cr_assert_eq(drover_inner_update(l.inner, 5, NULL), DROVER_OK);
+    cr_assert_eq(fegetround(), i ? FE_UPWARD : FE_TONEAREST);
+    fesetround(FE_TONEAREST);
+    weights[i] = learner_weights(&l, &count);
+    cr_assert_eq(drover_inner_save(l.inner, NULL, &num_bytes), DROVER_OK);
+    bytes[i] = malloc(num_bytes);
+    cr_assert_eq(drover_inner_save(l.inner, bytes[i], &num_bytes), DROVER_OK);
+    free(samples);
+    learner_close(&l);
+  }
+  cr_assert_eq(compare_bytes(weights[0], weights[1], count * sizeof *weights[0]), 0);
+  cr_assert_eq(compare_bytes(bytes[0], bytes[1], num_bytes), 0);
+  for (int i = 0; i < 2; i++) free(weights[i]), free(bytes[i]);
 }
 
 Test(inner, learning_lowers_the_loss_and_gives_the_policy_a_version) {

@@ -18,15 +18,20 @@ static void bad_option(const drover_ppo_options *options, const char *text) {
 Test(ppo_errors, options_have_the_defaults_of_their_header) {
   drover_ppo_options o;
   OK(drover_ppo_options_init(&o, sizeof o));
-  cr_assert_eq(o.size, sizeof o);
-  cr_assert_eq(o.learning_rate, 3e-4);
-  cr_assert_eq(o.num_updates, 0);
-  cr_assert_eq(o.num_epochs, 4);
-  cr_assert_eq(o.num_minibatches, 4);
-  cr_assert_eq(o.clip_range, 0.2);
-  cr_assert_eq(o.value_clip_range, 0);
-  cr_assert_eq(o.normalize_advantages, 1);
-  cr_assert_eq(o.scale_rewards, 0);
+  const drover_ppo_options want = {.size = sizeof o,
+                                   .learning_rate = 3e-4,
+                                   .adam_beta1 = 0.9,
+                                   .adam_beta2 = 0.999,
+                                   .adam_epsilon = 1e-5,
+                                   .num_epochs = 4,
+                                   .num_minibatches = 4,
+                                   .clip_range = 0.2,
+                                   .value_coef = 0.5,
+                                   .max_grad_norm = 0.5,
+                                   .gamma = 0.99,
+                                   .gae_lambda = 0.95,
+                                   .normalize_advantages = 1};
+  cr_assert_arr_eq(&o, &want, sizeof o);
   cr_assert_eq(drover_ppo_options_init(NULL, sizeof o), DROVER_ERROR_ARGUMENT);
   cr_assert_eq(drover_ppo_options_init(&o, 8), DROVER_ERROR_ARGUMENT);
 }

@@ -283,6 +283,8 @@ static int toy_tick(void *shared, void *state, const drover_env_tick *t) {
   spend(c, t->env, t->counter);
   drover_random r = drover_env_tick_random(t);
   double push = drover_random_range(&r, -1, 1) / 8;
+  for (int32_t k = 0; k < c->inner_action_size; k++)
+    if (!isfinite(t->inner_action[k])) atomic_fetch_add(&c->num_bad_ticks, 1);
   for (int32_t k = 0; k < c->inner_action_size; k++) push += (double)t->inner_action[k] * (k + 1);
   s->y = s->y * 0.75 + push + read_action(c, t->action, 0) / 50;
   s->next_tick++;

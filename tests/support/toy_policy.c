@@ -47,6 +47,8 @@ static int act_inside(toy_policy *p, const drover_policy_rows *rows) {
   for (int32_t i = 0; i < rows->count && !failed; i++) {
     const int32_t env = rows->first_env + i;
     failed = env == p->fails_at_env && rows->counters[i] == p->fails_at_step;
+    for (int32_t k = 0; k < p->spec.observation_size; k++)
+      if (!isfinite(rows->observations[i * p->spec.observation_size + k])) atomic_fetch_add(&p->num_overlaps, 1);
     toy_inner_policy_act_one(p, env, rows->counters[i],
                              rows->observations + (size_t)i * (size_t)p->spec.observation_size,
                              (float *)rows->actions + (size_t)i * (size_t)p->spec.action_size);

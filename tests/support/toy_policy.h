@@ -25,7 +25,9 @@ typedef struct toy_policy {
 
   /* What it saw. */
   _Atomic int32_t num_contexts, num_versions; /* open now */
-  _Atomic int64_t num_acts, num_values, num_overlaps, num_destroys;
+  _Atomic int64_t num_acts, num_values, num_destroys;
+  _Atomic int64_t
+      num_overlaps; /* calls that policy.h or env.h do not promise: in a context in use, without a version, ... */
 } toy_policy;
 
 /* A policy that fits envs of this config. */

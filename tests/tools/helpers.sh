@@ -36,6 +36,20 @@ misuse() {
   if [ "$(wc -l <err)" -le 2 ]; then good; else bad "drover $*" "more than a sentence"; fi
 }
 
+# Every line of FILE is one JSON object: by python3 or jq, else by its first and last character.
+is_json() {
+  local valid=0
+  if command -v python3 >/dev/null; then
+    python3 -c 'import json, sys
+for line in open(sys.argv[1]): assert isinstance(json.loads(line), dict)' "$1" 2>json_error || valid=1
+  elif command -v jq >/dev/null; then
+    jq -es 'all(type == "object")' "$1" >/dev/null 2>json_error || valid=1
+  else
+    if grep -qvE '^\{.*\}$' "$1"; then valid=1; fi
+  fi
+  if [ -s "$1" ] && [ "$valid" = 0 ]; then good; else bad "$1 is no JSON" "$(tail -1 json_error 2>/dev/null)"; fi
+}
+
 equal() { if [ "$2" = "$3" ]; then good; else bad "$1" "got '$2', expected '$3'"; fi; }
 
 # at_least WHAT NUMBER WANTED

@@ -1,9 +1,11 @@
 /* gif.c: an animated GIF. Frames are collected until they fill a window, which gets a palette of its own; of each frame
  * only the rectangle that changed is written, and what is the same in it is left transparent. */
+#include <fcntl.h>
 #include <gif_lib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/render/film.h"
 #include "tools/render/palette.h"
@@ -59,9 +61,12 @@ static int open_gif(void **self, const char *path, const dr_film_options *option
   g->previous = malloc(g->num_pixels * sizeof *g->previous);
   if (!g->previous) goto no_memory;
   int error = 0;
-  g->file = EGifOpenFileName(path, false, &error);
+  /* giflib itself would make a file that only its owner can read. */
+  const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  g->file = fd >= 0 ? EGifOpenFileHandle(fd, &error) : NULL;
   if (!g->file) {
-    fail(message, path, error);
+    if (fd >= 0) close(fd);
+    fail(message, path, fd >= 0 ? error : E_GIF_ERR_OPEN_FAILED);
     close_gif(g);
     return -1;
   }

@@ -107,7 +107,7 @@ int dr_view_choose(dr_view *view, const mjModel *m, const mjData *d, const dr_pi
   view->camera.elevation = options->has_view ? options->elevation : sides[how].elevation;
   /* A runner needs room to move its limbs. */
   const double half_angle = 0.5 * M_PI / 180 * (double)m->vis.global.fovy;
-  view->camera.distance = (runner ? 1.3 : 1.0) * view->radius / sin(half_angle);
+  view->camera.distance = (runner ? 1.4 : 1.0) * view->radius / sin(half_angle);
   if (options->has_view && options->distance > 0) view->camera.distance = options->distance;
   dr_view_follow(view, d);
   if (!options->camera || strcmp(options->camera, "follow") == 0 || strcmp(options->camera, "free") == 0) return 0;
@@ -119,7 +119,7 @@ void dr_view_follow(dr_view *view, const mjData *d) {
     view->camera.lookat[i] = view->body ? d->subtree_com[3 * view->body + i] : view->offset[i];
   if (!view->body) return;
   /* The height gives way only to what flies or falls far. */
-  const double z = view->camera.lookat[2], slack = 0.6 * view->radius;
+  const double z = view->camera.lookat[2], slack = 0.3 * view->radius;
   view->height = fmin(fmax(view->height, z - slack), z + slack);
   view->camera.lookat[2] = view->height;
 }
