@@ -1,5 +1,6 @@
 /* cases_inner.c: the policy inside a step, on tiles of a shard's rows against one row at a time, as it is where every
- * env calls its own network: time in the network an env step, and time of the whole step. */
+ * env calls its own network: time in the network an env step, and time of the whole step; and what more workers bring.
+ */
 #include <stdlib.h>
 
 #include "perf/subject.h"
@@ -216,6 +217,18 @@ static int run_ratio(dr_bench *bench, const dr_case *c, dr_samples *samples) {
   return failed ? -1 : 0;
 }
 
+/* Time with one worker over time with all: how many times faster. */
+static int run_speedup(dr_bench *bench, const dr_case *c, dr_samples *samples) {
+  dr_subject *one = NULL, *all = NULL;
+  dr_case alone = *c;
+  alone.all_workers = false;
+  const int failed = make(bench, &alone, false, &one) != 0 || make(bench, c, false, &all) != 0 ||
+                     dr_measure_ratio(one, all, true, samples) != 0;
+  dr_subject_destroy(one);
+  dr_subject_destroy(all);
+  return failed ? -1 : 0;
+}
+
 void dr_cases_add_inner(dr_case_list *list) {
   const drover_env_type *type;
   if (drover_env_find("gait2d", &type) != DROVER_OK) return; /* built without MuJoCo */
@@ -236,4 +249,8 @@ void dr_cases_add_inner(dr_case_list *list) {
   c.barrier = true; /* the whole step */
   c.target = 1;
   dr_case_add(list, c, "inner/ratio/step/%s/%d", c.env, c.num_envs);
+  c.run = run_speedup;
+  c.target = 0.95;
+  c.target_is_per_worker = true;
+  dr_case_add(list, c, "inner/workers/%s/%d", c.env, c.num_envs);
 }

@@ -98,18 +98,18 @@ static const defaults table[] = {
     {"gait2d",
      "num-envs = 32\n"
      "steps = 64\n"
-     "total-steps = 1M\n"
+     "total-steps = 400k\n"
      "normalize-observations = on\n"
      "scale-rewards = on\n"
-     "learning-rate = 2e-4\n"
+     "learning-rate = 3e-4\n"
      "num-epochs = 10\n"
      "num-minibatches = 16\n"
      "inner-capacity = 131072\n"
      "inner-pretrain-samples = 131072\n"
-     "inner-pretrain-steps = 24000\n"
+     "inner-pretrain-steps = 6000\n"
      "inner-learning-rate = 2e-3\n"
      "inner-final-learning-rate = 1e-4\n"
-     "inner-num-decay-steps = 24000\n"},
+     "inner-num-decay-steps = 6000\n"},
 };
 
 /* Anything else: what is least likely to fail. */

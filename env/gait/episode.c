@@ -142,7 +142,7 @@ static double squared_feet_error(const dr_gait_world *world, const mjData *d, co
   return squared_distance(feet, wanted, 4);
 }
 
-/* The imitation terms are Lee et al.'s (2019, section 5); that of the speed is ours. */
+/* The imitation terms are Lee et al.'s (2019); that of the speed is ours. */
 static double reward(const dr_gait_world *world, const dr_gait_env *env, bool fallen, double info[DR_GAIT_INFOS]) {
   const dr_gait_config *c = &world->config;
   const mjData *d = env->data;

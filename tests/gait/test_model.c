@@ -1,10 +1,10 @@
 /* test_model.c: the walker's body and muscles against the figures that they are made from and against anatomy. */
 #include "tests/gait/gait_harness.h"
 
-/* One leg's muscles as published (the gait10dof18musc model of OpenSim; slack lengths as env/gait/README.md corrects
- * them), and what is known of their moment arms, cm, at a posture near standing: Arnold et al., "A model of the lower
- * limb for analysis of human movement", Annals of Biomedical Engineering 38, 2010, figures 4-6, with the measurements
- * quoted there, generously. Positive: flexion of hip and knee, dorsiflexion. */
+/* One leg's muscles as published (OpenSim's gait10dof18musc; slack lengths as env/gait/README.md corrects them), and
+ * what is known of their moment arms, cm, at a posture near standing, generously: E. M. Arnold et al., "A model of the
+ * lower limb for analysis of human movement", Annals of Biomedical Engineering 38, 2010, and the measurements that it
+ * is compared with there. Positive: flexion of hip and knee, dorsiflexion. */
 static const struct {
   const char *name;
   double force, fibre, slack, pennation;

@@ -11,7 +11,8 @@
  * write nothing to `shared` after `open`: then its trajectories do not depend on scheduling.
  *
  * A plugin is a shared object that exports `const drover_env_type *drover_env_plugin(void)` and includes only
- * this header: it need not link with Drover. See tests/embed/ for one of 60 lines. */
+ * this header: it need not link with Drover. See tests/embed/ for one of 60 lines, point_mass.c, and one with an
+ * inner loop, thrusters.c. */
 #ifndef DROVER_ENV_H
 #define DROVER_ENV_H
 

@@ -77,7 +77,8 @@ DROVER_API drover_status drover_policy_create(drover_policy **out, drover_runtim
 DROVER_API drover_status drover_policy_create_uniform(drover_policy **out, drover_runtime *runtime,
                                                       const drover_env_spec *spec);
 
-/* Fails with DROVER_ERROR_STATE while a rollout that uses the policy exists. NULL is accepted. */
+/* Fails with DROVER_ERROR_STATE while a rollout or a learner that uses the policy exists, or a batch whose inner policy
+ * it is. NULL is accepted. */
 DROVER_API drover_status drover_policy_destroy(drover_policy *policy);
 
 DROVER_API drover_status drover_policy_get_spec(drover_policy *policy, drover_policy_spec *out);
@@ -90,8 +91,10 @@ DROVER_API drover_status drover_policy_act(drover_policy *policy, struct drover_
 
 /* The policy inside the steps of a batch whose env type has an inner loop (spec.num_ticks > 0): it maps inner
  * observations to inner actions, at every tick, on tiles of a shard's rows, deterministically. Needed before the first
- * step; stays until another is set or the batch is destroyed, and cannot be destroyed before. Between calls only, with
- * nothing in flight. A run uses the weights that it began with. NULL takes the policy away. */
+ * step (which fails with DROVER_ERROR_STATE); stays until another is set or the batch is destroyed, and cannot be
+ * destroyed before. Between calls only, with nothing in flight. A collect or step uses the weights that it began with,
+ * a sent env those of the moment at which it is stepped. NULL takes the policy away. DROVER_ERROR_POLICY if it does not
+ * fit, DROVER_ERROR_UNSUPPORTED if the env type has no inner loop. */
 DROVER_API drover_status drover_batch_set_inner_policy(struct drover_batch *batch, drover_policy *policy);
 
 #ifdef __cplusplus
