@@ -37,6 +37,8 @@ static void print_help(void) {
       "      What the environment observes, what it takes, when it ends.\n"
       "  drover rollout --env CartPole-v1 --num-envs 1k --steps 1k --repeat 5\n"
       "      A million steps under a small network with random weights, timed five times.\n"
+      "  drover train --env CartPole-v1 --save cartpole.safetensors\n"
+      "      A policy that balances the pole, in about two seconds; `drover eval` says how well.\n"
       "  drover rollout --env Pendulum-v1 --policy mlp:256,256 --save pendulum.safetensors --json\n"
       "      Keep the trajectories, and print the figures for a program to read.\n"
       "\n"

@@ -105,11 +105,12 @@ static const defaults table[] = {
      "num-epochs = 10\n"
      "num-minibatches = 16\n"
      "inner-capacity = 131072\n"
+     "inner-minibatch = 128\n"
      "inner-pretrain-samples = 131072\n"
-     "inner-pretrain-steps = 6000\n"
+     "inner-pretrain-steps = 24000\n"
      "inner-learning-rate = 2e-3\n"
      "inner-final-learning-rate = 1e-4\n"
-     "inner-num-decay-steps = 6000\n"},
+     "inner-num-decay-steps = 24000\n"},
 };
 
 /* Anything else: what is least likely to fail. */

@@ -12,8 +12,11 @@ void dr_gait_moments(const dr_gait_world *world, const mjData *data, double mome
   double gain[DR_GAIT_MUSCLES], bias[DR_GAIT_MUSCLES];
   for (int i = 0; i < DR_GAIT_MUSCLES; i++) {
     const mjtNum *range = m->actuator_lengthrange + 2 * i;
-    gain[i] = mju_muscleGain(data->actuator_length[i], data->actuator_velocity[i], range, m->actuator_acc0[i],
-                             m->actuator_gainprm + mjNGAIN * i);
+    /* Version 2.2 says that a fibre shorter than its curve pushes; the model's forcerange makes that 0, as later ones.
+     */
+    gain[i] = fmin(mju_muscleGain(data->actuator_length[i], data->actuator_velocity[i], range, m->actuator_acc0[i],
+                                  m->actuator_gainprm + mjNGAIN * i),
+                   0);
     bias[i] = mju_muscleBias(data->actuator_length[i], range, m->actuator_acc0[i], m->actuator_biasprm + mjNBIAS * i);
   }
   for (int j = 0; j < DR_GAIT_JOINTS; j++) passive[j] = 0;

@@ -59,6 +59,43 @@ Test(gait_ticks, torques_are_linear_in_the_activations) {
   gait_close(&h);
 }
 
+/* Anywhere in the joints' ranges, also where a fibre is shorter than its curve (MuJoCo 2.2 has it push there). */
+Test(gait_ticks, muscles_pull_or_do_nothing_in_any_posture) {
+  static const char *const kinds[] = {"instant", "dynamics"};
+  uint64_t random = harness_seed();
+  for (int kind = 0; kind < 2; kind++) {
+    harness h;
+    gait_open(&h, 1, "activation", kinds[kind]);
+    const mjModel *m = &gait_world(&h)->model;
+    int short_ones = 0;
+    for (int trial = 0; trial < 500; trial++) {
+      double qpos[DR_GAIT_DOFS] = {0, 1.2}, qvel[DR_GAIT_DOFS] = {0}, moment[DR_GAIT_MOMENTS], torque[DR_GAIT_JOINTS];
+      for (int i = DR_GAIT_ROOT; i < DR_GAIT_DOFS; i++) {
+        qpos[i] = test_uniform(&random, m->jnt_range[2 * i], m->jnt_range[2 * i + 1]);
+        qvel[i] = test_uniform(&random, -5, 5);
+      }
+      cr_assert_eq(dr_gait_env_place(gait_world(&h), gait_env(&h, 0), qpos, qvel), 0);
+      mjData *d = gait_env(&h, 0)->data;
+      for (int i = 0; i < m->na; i++) d->act[i] = 1;
+      for (int i = 0; i < DR_GAIT_MUSCLES; i++) {
+        const mjtNum *range = m->actuator_lengthrange + 2 * i;
+        short_ones += (d->actuator_length[i] - range[0]) / (range[1] - range[0]) + 0.5 < 0.1;
+      }
+      dr_gait_moments(gait_world(&h), d, moment, torque);
+      for (int k = 0; k < DR_GAIT_MOMENTS; k++) torque[gait_world(&h)->pair[k].joint] += moment[k];
+      float activation[DR_GAIT_MUSCLES];
+      for (int i = 0; i < DR_GAIT_MUSCLES; i++) activation[i] = 1;
+      cr_assert_eq(dr_gait_env_tick(gait_world(&h), gait_env(&h, 0), activation), 0);
+      for (int i = 0; i < DR_GAIT_MUSCLES; i++) cr_assert_leq(d->actuator_force[i], 0);
+      for (int j = 0; j < DR_GAIT_JOINTS; j++)
+        cr_assert_float_eq(d->qfrc_actuator[DR_GAIT_ROOT + j], torque[j], 1e-9, "%g, not %g",
+                           d->qfrc_actuator[DR_GAIT_ROOT + j], torque[j]);
+    }
+    cr_assert_gt(short_ones, 100);
+    gait_close(&h);
+  }
+}
+
 /* With activation dynamics the same holds for what the muscles' activations are, not for what is asked of them. */
 Test(gait_ticks, with_dynamics_activations_follow_in_10_and_40_ms) {
   harness h;

@@ -86,6 +86,14 @@ static double median(float *values, int64_t count) {
   return count > 0 ? (double)values[count / 2] : 0;
 }
 
+/* The errors of the valid ones among the held-out samples, moved to the front; how many there are. */
+static int64_t keep_valid(const data *d, int64_t count, float *errors) {
+  int64_t num_valid = 0;
+  for (int64_t i = 0; i < count; i++)
+    if (d->held_out[(i + 1) * d->size - 1] != 0.0f) errors[num_valid++] = errors[i];
+  return num_valid;
+}
+
 /* The optimum's mean loss over the held-out samples that are valid, and its median relative error. */
 static double find_optimum(const data *d, int64_t count, double *relative_error) {
   float *errors = calloc((size_t)count, sizeof *errors);
@@ -140,7 +148,7 @@ int main(int argc, char **argv) {
   setup s = {.steps = 1000,
              .samples = 32768,
              .held_out = 1000,
-             .minibatch = 256,
+             .minibatch = 128,
              .rate = 2e-3,
              .final_rate = 1e-5,
              .width = 256,
@@ -177,7 +185,7 @@ int main(int argc, char **argv) {
     seconds += now() - begin;
     check(drover_inner_evaluate(inner, held_out, d.held_out, &stats, errors), "evaluate");
     ratio = stats.loss / optimum;
-    relative_error = median(errors, held_out);
+    relative_error = median(errors, keep_valid(&d, held_out, errors));
     printf(
         "%6lld steps %6.1f s: held-out loss %.4g (torque %.3g, effort %.3g), %.3f x the optimum, median relative "
         "error %.4f\n",
