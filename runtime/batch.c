@@ -10,7 +10,7 @@
 
 /* `step` makes one pass over a shard: a large one spreads the cost of taking it. A rollout alternates between network
  * and envs: a small one keeps the rows in the core's own cache. */
-enum { MOST_STEP_ROWS = 4096 };
+enum { MOST_STEP_ROWS = 4096, MOST_INNER_ROWS = 64 };
 
 /* Waking other workers costs some 10 to 20 us: below this a run on the caller alone is faster (perf:
  * step_all_over_one). */
@@ -177,18 +177,29 @@ int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, i
   return rows > num_envs ? num_envs : (int32_t)rows;
 }
 
-int32_t dr_auto_tile_shard(int32_t num_envs, int32_t num_workers, int32_t tile) {
-  const int32_t whole = dr_auto_shard(num_envs, num_workers, tile, DR_BLOCK_ROWS);
-  if (num_workers == 1 || (num_envs + whole - 1) / whole >= num_workers) return whole;
+/* Small shards rather than a worker without any. */
+static int32_t one_each(int32_t num_envs, int32_t num_workers, int32_t rows) {
+  if (num_workers == 1 || (num_envs + rows - 1) / rows >= num_workers) return rows;
   const int32_t share = (num_envs + num_workers - 1) / num_workers, smallest_tile = 4;
-  const int32_t rows = (share + smallest_tile - 1) / smallest_tile * smallest_tile;
-  return rows < num_envs ? rows : num_envs;
+  const int32_t small = (share + smallest_tile - 1) / smallest_tile * smallest_tile;
+  return small < num_envs ? small : num_envs;
+}
+
+int32_t dr_auto_tile_shard(int32_t num_envs, int32_t num_workers, int32_t tile) {
+  return one_each(num_envs, num_workers, dr_auto_shard(num_envs, num_workers, tile, DR_BLOCK_ROWS));
+}
+
+int32_t dr_auto_inner_shard(int32_t num_envs, int32_t num_workers, int32_t tile) {
+  const int32_t share = (num_envs + num_workers - 1) / num_workers;
+  int32_t rows = share < MOST_INNER_ROWS ? share : MOST_INNER_ROWS;
+  rows = (rows + tile - 1) / tile * tile;
+  return one_each(num_envs, num_workers, rows < num_envs ? rows : num_envs);
 }
 
 static int32_t choose_shard(const drover_batch *batch, const drover_batch_options *o) {
   const int32_t lanes = batch->spec.lanes > 1 ? batch->spec.lanes : 1, num_workers = batch->runtime->num_workers;
   if (o->shard > 0) return o->shard < o->num_envs ? o->shard : o->num_envs;
-  if (dr_has_inner(batch)) return dr_auto_tile_shard(o->num_envs, num_workers, DR_INNER_TILE);
+  if (dr_has_inner(batch)) return dr_auto_inner_shard(o->num_envs, num_workers, DR_INNER_TILE);
   return dr_auto_shard(o->num_envs, num_workers, lanes, MOST_STEP_ROWS);
 }
 

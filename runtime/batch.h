@@ -123,6 +123,10 @@ int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, i
  * worker without any. */
 int32_t dr_auto_tile_shard(int32_t num_envs, int32_t num_workers, int32_t tile);
 
+/* The same for steps with an inner loop: one shard a worker, at most 64 rows. Every tick changes between the network
+ * and the envs, and each change costs what the other has pushed out of the core. */
+int32_t dr_auto_inner_shard(int32_t num_envs, int32_t num_workers, int32_t tile);
+
 /* Every env reset with this seed, all counters to zero. In a call on the batch. */
 drover_status dr_batch_reset_all(drover_batch *batch, uint64_t seed);
 

@@ -93,7 +93,9 @@ static int32_t choose_shard(const drover_batch *batch, const drover_policy *poli
   if (batch->spec.lanes > tile) tile = batch->spec.lanes;
   if (batch->inner.policy && dr_policy_row_multiple(batch->inner.policy) > tile)
     tile = dr_policy_row_multiple(batch->inner.policy);
-  return dr_auto_tile_shard(batch->num_envs, batch->runtime->num_workers, tile);
+  const int32_t num_workers = batch->runtime->num_workers;
+  return dr_has_inner(batch) ? dr_auto_inner_shard(batch->num_envs, num_workers, tile)
+                             : dr_auto_tile_shard(batch->num_envs, num_workers, tile);
 }
 
 static drover_status set_up(drover_rollout *r) {
