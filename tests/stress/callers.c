@@ -111,7 +111,9 @@ static void *collect(void *arg) {
   party *p = arg;
   watch_note("collect of %d envs", (int)p->num_envs);
   const double begin = now();
-  p->status = drover_rollout_collect(p->rollout);
+  do { /* wait_begun may be on the batch just then */
+    p->status = drover_rollout_collect(p->rollout);
+  } while (p->status == DROVER_ERROR_STATE);
   p->seconds = now() - begin;
   atomic_store(&p->done, true);
   return NULL;
@@ -122,14 +124,14 @@ static void begin(party *p, void *(*call)(void *)) {
   if (pthread_create(&p->thread, NULL, call, p) != 0) exit(1);
 }
 
-/* Until a collect of this party has made so many calls of its policy. */
+/* Until a collect of this party has made so many calls of its policy, or has failed. */
 static void wait_acts(const party *p, int64_t num_acts) {
-  while (atomic_load_explicit(&p->num_acts, memory_order_relaxed) < num_acts) usleep(500);
+  while (atomic_load_explicit(&p->num_acts, memory_order_relaxed) < num_acts && !atomic_load(&p->done)) usleep(500);
 }
 
 /* Until a call on this party's batch is in progress, though it may still wait for its turn. */
 static void wait_begun(const party *p) {
-  while (drover_batch_set_param(p->batch, "none", NULL, 0) != DROVER_ERROR_STATE) usleep(500);
+  while (drover_batch_set_param(p->batch, "none", NULL, 0) != DROVER_ERROR_STATE && !atomic_load(&p->done)) usleep(500);
   usleep(50000);
 }
 
