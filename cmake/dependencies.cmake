@@ -31,5 +31,9 @@ if(DROVER_BUILD_TOOLS AND NOT DROVER_SANITIZE)
 endif()
 
 if(DROVER_BUILD_TESTS)
-  pkg_check_modules(criterion REQUIRED IMPORTED_TARGET criterion)
+  pkg_check_modules(criterion IMPORTED_TARGET criterion)
+  if(NOT criterion_FOUND)
+    message(FATAL_ERROR "Criterion is missing, which the tests need: tools/deps check installs it (Debian: "
+                        "libcriterion-dev); or build without tests: -DDROVER_BUILD_TESTS=OFF")
+  endif()
 endif()

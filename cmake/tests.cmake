@@ -1,7 +1,9 @@
 # tests.cmake: how a test program is made.
 #
 # Every test program links the static library, so internal symbols are within reach, and includes from the root of the
-# repository ("runtime/shard.h"). Outer time limits are real ones: `timeout` ends the program's whole process group.
+# repository ("runtime/shard.h"). Outer time limits are real ones: `timeout` ends the program's whole process group. They
+# are there for what hangs: 600 s unless TIMEOUT says otherwise, as a machine may be busy enough to make a test of a
+# second take a minute.
 #
 #   drover_add_test(NAME SOURCES file.c ... [LIBS target ...] [ARGS arg ...] [DEFINITIONS X=y ...] [TIMEOUT seconds]
 #                   [SERIAL])
@@ -40,7 +42,7 @@ endfunction()
 # `timeout` first; ctest's own limit is a little longer and only a second net.
 function(_drover_test_entry name)
   if(NOT TEST_TIMEOUT)
-    set(TEST_TIMEOUT 300)
+    set(TEST_TIMEOUT 600)
   endif()
   math(EXPR outer "${TEST_TIMEOUT} + 30")
   add_test(NAME ${name} COMMAND timeout --kill-after=10 ${TEST_TIMEOUT} ${test_launcher} ${ARGN}

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "runtime/batch.h"
 #include "runtime/error.h"
 
 enum { MAX_TYPES = 1024, MAX_NAME = 63 };
@@ -42,7 +43,7 @@ static drover_status check_table(const drover_env_type *type, const char *origin
   if (type->abi_version != DROVER_ENV_ABI_VERSION)
     return dr_fail(DROVER_ERROR_ENV, "%.256s: the env table was built for ABI %u, this library has %u: rebuild it",
                    origin, type->abi_version, DROVER_ENV_ABI_VERSION);
-  if (type->size != sizeof(drover_env_type))
+  if (type->size < DR_ENV_TYPE_LEAST_BYTES || type->size > sizeof(drover_env_type))
     return dr_fail(DROVER_ERROR_ENV,
                    "%.256s: the env table has %u bytes, this library's has %zu: set size to "
                    "sizeof(drover_env_type) and rebuild it",

@@ -17,10 +17,11 @@
   X(dr_env_ant)                      \
   X(dr_env_humanoid)                 \
   X(dr_env_humanoid_standup)         \
-  X(dr_env_mujoco)                   \
-  X(dr_env_gait2d)
+  X(dr_env_mujoco)
+#define DR_GAIT_ENVS(X) X(dr_env_gait2d)
 #else
 #define DR_MUJOCO_ENVS(X)
+#define DR_GAIT_ENVS(X)
 #endif
 
 /* X(table): the built-in types, in the order of `drover envs`. */
@@ -31,7 +32,8 @@
   X(dr_env_pendulum)                \
   X(dr_env_acrobot)                 \
   X(dr_env_spin)                    \
-  DR_MUJOCO_ENVS(X)
+  DR_MUJOCO_ENVS(X)                 \
+  DR_GAIT_ENVS(X)
 
 #define DR_DECLARE_ENV(table) extern const drover_env_type table;
 DR_BUILTIN_ENVS(DR_DECLARE_ENV)

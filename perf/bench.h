@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "perf/statistics.h"
+
 enum { DR_BENCH_MAX_SAMPLES = 101, DR_BENCH_NAME_BYTES = 96, DR_BENCH_MESSAGE_BYTES = 512 };
 
 /* What all cases share in one run of `drover bench`; owned by the main thread. */
@@ -92,11 +94,5 @@ int dr_bench_fail(dr_bench *bench, const char *format, ...) DROVER_PRINTF(2, 3);
 
 /* The same with what the library said about its latest failure. */
 int dr_bench_fail_status(dr_bench *bench, const char *what, drover_status status);
-
-/* The middle of the samples (mean of the two middle ones); NAN without any. */
-double dr_median(const double *values, int32_t count);
-
-/* The p-quantile (0..1), interpolated between neighbours. */
-double dr_quantile(const double *values, int32_t count, double p);
 
 #endif

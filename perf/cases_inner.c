@@ -1,6 +1,5 @@
 /* cases_inner.c: the policy inside a step, on tiles of a shard's rows against one row at a time, as it is where every
- * env calls its own network: time in the network an env step, and time of the whole step; and what more workers bring.
- */
+ * env calls its own network: time in the network an env step, and time of the whole step. */
 #include <stdlib.h>
 
 #include "perf/subject.h"
@@ -116,19 +115,6 @@ static void inner_destroy(dr_subject *subject) {
 
 static const dr_subject_type inner_type = {inner_restore, inner_run, inner_result, inner_destroy};
 
-/* 256-256-256 with leaky ReLU: the muscle-driven walker's. */
-static drover_status make_network(inner_subject *inner, const drover_env_spec *spec) {
-  drover_mlp_options options;
-  drover_status status = drover_mlp_options_init(&options, sizeof options);
-  if (status == DROVER_OK) status = drover_mlp_options_fit_inner(&options, spec);
-  if (status != DROVER_OK) return status;
-  options.num_hidden = 3;
-  for (int32_t i = 0; i < 3; i++) options.hidden[i] = 256;
-  options.activation = DROVER_ACTIVATION_LEAKY_RELU;
-  options.seed = DR_SUBJECT_SEED;
-  return drover_policy_create_mlp(&inner->network, inner->runtime, &options);
-}
-
 /* The outer policy is the uniform one, which costs next to nothing: what is counted as inference is the inner one's. */
 static int make(dr_bench *bench, const dr_case *c, bool single, dr_subject **out) {
   inner_subject *inner = calloc(1, sizeof *inner);
@@ -144,7 +130,7 @@ static int make(dr_bench *bench, const dr_case *c, bool single, dr_subject **out
   if (dr_make_batch(&inner->batch, bench, inner->runtime, &request) != 0) goto fail;
   drover_status status = drover_batch_get_view(inner->batch, &view);
   if (status == DROVER_OK) status = drover_policy_create_uniform(&inner->policy, inner->runtime, view.spec);
-  if (status == DROVER_OK) status = make_network(inner, view.spec);
+  if (status == DROVER_OK) status = dr_make_inner_policy(&inner->network, inner->runtime, view.spec);
   if (status == DROVER_OK && single) {
     if (dr_policy_table_open(&inner->rows.table, bench, inner->network) != 0) goto fail;
     status = drover_policy_create(&inner->single, inner->runtime, &row_by_row_type, &inner->rows);
@@ -217,18 +203,6 @@ static int run_ratio(dr_bench *bench, const dr_case *c, dr_samples *samples) {
   return failed ? -1 : 0;
 }
 
-/* Time with one worker over time with all: how many times faster. */
-static int run_speedup(dr_bench *bench, const dr_case *c, dr_samples *samples) {
-  dr_subject *one = NULL, *all = NULL;
-  dr_case alone = *c;
-  alone.all_workers = false;
-  const int failed = make(bench, &alone, false, &one) != 0 || make(bench, c, false, &all) != 0 ||
-                     dr_measure_ratio(one, all, true, samples) != 0;
-  dr_subject_destroy(one);
-  dr_subject_destroy(all);
-  return failed ? -1 : 0;
-}
-
 void dr_cases_add_inner(dr_case_list *list) {
   const drover_env_type *type;
   if (drover_env_find("gait2d", &type) != DROVER_OK) return; /* built without MuJoCo */
@@ -249,8 +223,4 @@ void dr_cases_add_inner(dr_case_list *list) {
   c.barrier = true; /* the whole step */
   c.target = 1;
   dr_case_add(list, c, "inner/ratio/step/%s/%d", c.env, c.num_envs);
-  c.run = run_speedup;
-  c.target = 0.95;
-  c.target_is_per_worker = true;
-  dr_case_add(list, c, "inner/workers/%s/%d", c.env, c.num_envs);
 }

@@ -12,13 +12,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { PEAK_SIZE = 1024, NUM_ROWS = 2048, OBSERVATION_SIZE = 17, NUM_OUTPUTS = 6 };
+enum { PEAK_SIZE = 1024, MAX_ROWS = 2048, OBSERVATION_SIZE = 17, NUM_OUTPUTS = 6 };
 
-/* A minibatch of 64 envs x 128 steps in four, with HalfCheetah's sizes. */
+/* A minibatch of 64 envs x 128 steps in four, with HalfCheetah's sizes; and one of a single block, as the inner learner
+ * has them, which the workers share by rows and weights. */
 static const struct {
   const char *name;
-  int32_t hidden[2];
-} nets[] = {{"64-64", {64, 64}}, {"256-256", {256, 256}}};
+  int32_t hidden[2], num_rows;
+} nets[] = {{"64-64", {64, 64}, MAX_ROWS}, {"256-256", {256, 256}, MAX_ROWS}, {"256-256-block", {256, 256}, 128}};
 
 /* ---- a pass ---- */
 
@@ -28,16 +29,17 @@ typedef struct learn_subject {
   dr_mlp mlp;
   dr_gradient *gradient;
   float *weights, *gradients; /* [num_weights] */
-  float *observations;        /* [NUM_ROWS x OBSERVATION_SIZE] */
-  int32_t rows[NUM_ROWS];
+  int32_t num_rows;
+  float *observations; /* [MAX_ROWS x OBSERVATION_SIZE] */
+  int32_t rows[MAX_ROWS];
 } learn_subject;
 
 /* Half the mean of the squared outputs and values: what a loss costs is not the subject. */
 static int square_loss(void *object, const dr_loss_block *block) {
   (void)object;
   for (int32_t i = 0; i < block->num_rows * NUM_OUTPUTS; i++)
-    block->output_gradients[i] = block->outputs[i] * (1.0f / NUM_ROWS);
-  for (int32_t i = 0; i < block->num_rows; i++) block->value_gradients[i] = block->values[i] * (1.0f / NUM_ROWS);
+    block->output_gradients[i] = block->outputs[i] * (1.0f / MAX_ROWS);
+  for (int32_t i = 0; i < block->num_rows; i++) block->value_gradients[i] = block->values[i] * (1.0f / MAX_ROWS);
   return 0;
 }
 
@@ -52,8 +54,8 @@ static int learn_run(dr_subject *subject, int64_t iterations) {
   drover_status status = DROVER_OK;
   dr_runtime_begin_call(learn->runtime);
   for (int64_t i = 0; i < iterations && status == DROVER_OK; i++)
-    status = dr_gradient_pass(learn->gradient, learn->weights, learn->observations, NUM_ROWS, learn->rows, square_loss,
-                              NULL, learn->gradients, sums);
+    status = dr_gradient_pass(learn->gradient, learn->weights, learn->observations, learn->num_rows, learn->rows,
+                              square_loss, NULL, learn->gradients, sums);
   dr_runtime_end_call(learn->runtime);
   return status == DROVER_OK ? 0 : dr_bench_fail_status(subject->bench, "gradient", status);
 }
@@ -75,12 +77,12 @@ static void learn_destroy(dr_subject *subject) {
 
 static const dr_subject_type learn_type = {learn_restore, learn_run, learn_result, learn_destroy};
 
-static double count_operations(const dr_mlp *mlp) {
+static double count_operations(const dr_mlp *mlp, int32_t num_rows) {
   double operations = 0;
   for (int32_t chain = 0; chain < mlp->num_chains; chain++)
     for (int32_t i = mlp->first_layer[chain]; i < mlp->num_layers; i++)
       operations += (i == 0 ? 4.0 : 6.0) * mlp->layers[chain][i].num_inputs * mlp->layers[chain][i].num_outputs;
-  return operations * NUM_ROWS;
+  return operations * num_rows;
 }
 
 static int learn_make(learn_subject *learn, const dr_case *c) {
@@ -89,22 +91,23 @@ static int learn_make(learn_subject *learn, const dr_case *c) {
   options.observation_size = OBSERVATION_SIZE;
   options.num_outputs = NUM_OUTPUTS;
   options.head = DROVER_HEAD_GAUSSIAN;
+  learn->num_rows = nets[c->widths].num_rows;
   for (int i = 0; i < 2; i++) options.hidden[i] = nets[c->widths].hidden[i];
   drover_status status = dr_mlp_init(&learn->mlp, &options);
-  if (status == DROVER_OK) status = dr_gradient_create(&learn->gradient, learn->runtime, &learn->mlp, NUM_ROWS);
+  if (status == DROVER_OK) status = dr_gradient_create(&learn->gradient, learn->runtime, &learn->mlp, learn->num_rows);
   if (status != DROVER_OK) return dr_bench_fail_status(learn->head.bench, "gradient create", status);
   learn->weights = calloc(learn->mlp.num_weights, sizeof(float));
   learn->gradients = calloc(learn->mlp.num_weights, sizeof(float));
-  learn->observations = calloc((size_t)NUM_ROWS * OBSERVATION_SIZE, sizeof(float));
+  learn->observations = calloc((size_t)MAX_ROWS * OBSERVATION_SIZE, sizeof(float));
   if (!learn->weights || !learn->gradients || !learn->observations)
     return dr_bench_fail(learn->head.bench, "out of memory for %zu weights", learn->mlp.num_weights);
   status = dr_mlp_initial_weights(&learn->mlp, learn->weights);
   if (status != DROVER_OK) return dr_bench_fail_status(learn->head.bench, "initial weights", status);
   drover_random random = drover_random_at(DR_SUBJECT_SEED, 1, DROVER_RANDOM_USER, 0);
-  for (size_t i = 0; i < (size_t)NUM_ROWS * OBSERVATION_SIZE; i++)
+  for (size_t i = 0; i < (size_t)MAX_ROWS * OBSERVATION_SIZE; i++)
     learn->observations[i] = 2 * drover_random_uniformf(&random) - 1;
-  for (int32_t i = 0; i < NUM_ROWS; i++) learn->rows[i] = i * 5 % NUM_ROWS; /* 5 and 2048 have no common factor */
-  learn->head.units = count_operations(&learn->mlp);
+  for (int32_t i = 0; i < MAX_ROWS; i++) learn->rows[i] = i * 5 % MAX_ROWS; /* 5 and 2048 have no common factor */
+  learn->head.units = count_operations(&learn->mlp, learn->num_rows);
   return 0;
 }
 
@@ -262,7 +265,7 @@ void dr_cases_add_learn(dr_case_list *list) {
       c.unit = "peaks";
       c.run = run_share;
       c.once = NULL;
-      c.has_target = true;
+      c.has_target = nets[c.widths].num_rows == MAX_ROWS; /* packing is a large part of a pass over one block */
       c.target = 0.5;
       c.target_is_per_worker = all;
       dr_case_add(list, c, "learn/share/%s/%s", nets[c.widths].name, workers);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "perf/scaling.h"
+#include "perf/subject.h"
 
 enum { MOST_PAIRS = 15 };
 
@@ -14,9 +15,19 @@ static drover_status make_uniform(void *user, drover_policy **out, drover_runtim
   return drover_policy_create_uniform(out, runtime, spec);
 }
 
+static drover_status give_inner(void *user, drover_policy **out, drover_runtime *runtime, drover_batch *batch) {
+  (void)user;
+  drover_batch_view view = {.size = sizeof view};
+  drover_status status = drover_batch_get_view(batch, &view);
+  if (status != DROVER_OK || view.spec->num_ticks == 0) return status;
+  status = dr_make_inner_policy(out, runtime, view.spec);
+  return status == DROVER_OK ? drover_batch_set_inner_policy(batch, *out) : status;
+}
+
 /* The point of c->num_envs. */
 static int measure(dr_bench *bench, const dr_case *c, dr_scaling *scaling) {
   dr_scaling_request request = {.make_policy = make_uniform,
+                                .give_inner = give_inner,
                                 .num_points = 1,
                                 .num_envs = {c->num_envs},
                                 .num_workers = bench->num_workers > 1,
@@ -71,7 +82,7 @@ void dr_cases_add_mujoco(dr_case_list *list) {
   static const struct {
     const char *name;
     int32_t env_steps;
-  } envs[] = {{"HalfCheetah-v5", 8192}, {"Ant-v5", 1024}, {"Humanoid-v5", 1024}};
+  } envs[] = {{"HalfCheetah-v5", 8192}, {"Ant-v5", 1024}, {"Humanoid-v5", 1024}, {"gait2d", 256}};
   static const int32_t env_counts[] = {64, 256};
   for (size_t e = 0; e < sizeof envs / sizeof envs[0]; e++)
     for (size_t n = 0; n < sizeof env_counts / sizeof env_counts[0]; n++) {

@@ -59,3 +59,9 @@ void dr_host_read(dr_host *host) {
   }
   if (getloadavg(&host->load, 1) != 1) host->load = 0;
 }
+
+void dr_host_warn(const dr_host *host, const char *command) {
+  if (host->load > 0.5)
+    fprintf(stderr, "drover %s: other programs are running (load %.1f): expect worse figures than the machine's own\n",
+            command, host->load);
+}

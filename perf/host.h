@@ -21,4 +21,7 @@ typedef struct dr_host {
 
 void dr_host_read(dr_host *host);
 
+/* A sentence on stderr, "drover COMMAND: ...", if other programs keep the machine busy. */
+void dr_host_warn(const dr_host *host, const char *command);
+
 #endif

@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "perf/clock.h"
 
 typedef enum task { TASK_CREATE, TASK_RESTORE, TASK_RUN } task;
 
@@ -28,21 +29,19 @@ struct dr_loops {
   pthread_t *threads; /* [num_parts], only while they run */
 };
 
-static double seconds_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static int create_part(part *p) {
   const dr_loops_request *request = &p->loops->request;
-  const dr_batch_request batch = {.num_envs = p->num_envs, .first_env = p->first_env};
-  return dr_subject_create_policy_loop(&p->loop, &p->bench, request->type, &request->args, &batch, request->policy);
+  const dr_plain_request plain = {.type = request->type,
+                                  .args = request->args,
+                                  .num_envs = p->num_envs,
+                                  .first_env = p->first_env,
+                                  .seed = DR_SUBJECT_SEED};
+  return dr_subject_create_policy_loop(&p->loop, &p->bench, &plain, request->policy, request->inner_policy);
 }
 
 static void *perform(void *user) {
   part *p = user;
-  const double begin = seconds_now();
+  const double begin = dr_seconds_now();
   switch (p->task) {
     case TASK_CREATE:
       p->failed = create_part(p);
@@ -54,7 +53,7 @@ static void *perform(void *user) {
       p->failed = p->loop->type->run(p->loop, p->num_steps);
       break;
   }
-  p->seconds = seconds_now() - begin;
+  p->seconds = dr_seconds_now() - begin;
   return NULL;
 }
 

@@ -11,7 +11,8 @@ typedef struct dr_loops dr_loops;
 typedef struct dr_loops_request {
   const drover_env_type *type;
   drover_env_args args;
-  drover_policy *policy; /* must outlive the loops */
+  drover_policy *policy;       /* must outlive the loops, and so must */
+  drover_policy *inner_policy; /* NULL without an inner loop */
   int32_t num_envs;
   int32_t num_threads; /* 1..num_envs */
 } dr_loops_request;

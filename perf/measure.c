@@ -1,15 +1,9 @@
 /* measure.c: timing of subjects: calibrated runs from a restored state, rates and paired ratios. */
 #include <math.h>
 #include <stddef.h>
-#include <time.h>
 
+#include "perf/clock.h"
 #include "perf/subject.h"
-
-static double seconds_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 void dr_subject_destroy(dr_subject *subject) {
   if (subject) subject->type->destroy(subject);
@@ -18,9 +12,9 @@ void dr_subject_destroy(dr_subject *subject) {
 int dr_time_run(dr_subject *subject, int64_t iterations, double *seconds, uint64_t *digest) {
   if (subject->bench->stop && subject->bench->stop()) return dr_bench_fail(subject->bench, "interrupted");
   if (subject->type->restore(subject) != 0) return -1;
-  const double begin = seconds_now();
+  const double begin = dr_seconds_now();
   const int failed = subject->type->run(subject, iterations);
-  *seconds = seconds_now() - begin;
+  *seconds = dr_seconds_now() - begin;
   return failed ? -1 : subject->type->result(subject, digest);
 }
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "perf/clock.h"
 #include "perf/loops.h"
 #include "perf/rollout_view.h"
 #include "perf/subject.h"
@@ -40,7 +40,7 @@ typedef struct stage {
   int32_t num_envs;
   runner runners[MAX_SIDES];
   loop_runner loops[MAX_SIDES]; /* as many threads as side; the plain loop runs on the last that is there */
-  int32_t serial;               /* which; -1: none */
+  int32_t serial;               /* which */
 } stage;
 
 typedef struct experiment {
@@ -50,12 +50,6 @@ typedef struct experiment {
   side sides[MAX_SIDES];
   stage stages[DR_SCALING_MAX_POINTS];
 } experiment;
-
-static double seconds_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static int stopped(const experiment *x) {
   return x->bench->stop && x->bench->stop() ? dr_bench_fail(x->bench, "interrupted") : 0;
@@ -184,14 +178,17 @@ static int calibrate_loops(experiment *x, dr_loops *loops, bool apart, int64_t *
 
 static int make_loops(experiment *x, stage *st) {
   const dr_scaling_request *request = x->request;
-  st->serial = -1;
-  if (x->sides[0].inner_policy) return 0; /* what an inner loop needs is the runtime's alone */
   for (int32_t i = 0; i < x->num_sides; i++) {
     /* The plain loop is made of the parts of the most threads there are; it needs loops of its own only without. */
     const int32_t threads = x->sides[i].num_workers;
     const bool last = i + 1 == x->num_sides || x->sides[i + 1].num_workers > st->num_envs;
     if (threads > st->num_envs || (threads == 1 && !last)) continue;
-    const dr_loops_request loops = {request->type, request->args, x->sides[0].policy, st->num_envs, threads};
+    const dr_loops_request loops = {.type = request->type,
+                                    .args = request->args,
+                                    .policy = x->sides[0].policy,
+                                    .inner_policy = x->sides[0].inner_policy,
+                                    .num_envs = st->num_envs,
+                                    .num_threads = threads};
     if (dr_loops_create(&st->loops[i].loops, x->bench, &loops) != 0) return -1;
     st->serial = i;
   }
@@ -215,9 +212,9 @@ static int make_runner(experiment *x, stage *st, int32_t index) {
   if (open_rollout(x, s, r->batch, r->num_steps, false, &r->rollout) != 0) return -1;
   if (x->request->barrier && index > 0 && open_rollout(x, s, r->batch, r->num_steps, true, &r->barrier) != 0) return -1;
   for (r->iterations = 1; seconds < x->request->seconds / 4; r->iterations *= 4) {
-    begin = seconds_now();
+    begin = dr_seconds_now();
     if (collect(x, r->rollout, r->iterations) != 0) return -1;
-    seconds = seconds_now() - begin;
+    seconds = dr_seconds_now() - begin;
   }
   r->iterations /= 4;
   r->rate = (double)r->iterations * r->num_steps * st->num_envs / seconds;
@@ -266,15 +263,15 @@ static int time_loops(experiment *x, const stage *st, int32_t index, bool apart,
 static int time_rollout(experiment *x, const stage *st, int32_t index, bool barrier, int32_t round, dr_rates *rates) {
   const runner *r = st->runners + index;
   if (announce(x, st, round, barrier ? "worker(s), barrier" : "worker(s)", x->sides[index].num_workers) != 0) return -1;
-  const double begin = seconds_now();
+  const double begin = dr_seconds_now();
   if (collect(x, barrier ? r->barrier : r->rollout, r->iterations) != 0) return -1;
-  rates->values[round] = (double)r->iterations * r->num_steps * st->num_envs / (seconds_now() - begin);
+  rates->values[round] = (double)r->iterations * r->num_steps * st->num_envs / (dr_seconds_now() - begin);
   return 0;
 }
 
 /* What is compared with each other is timed one right after the other. */
 static int time_point(experiment *x, const stage *st, int32_t round, dr_scaling_point *point) {
-  if ((st->serial >= 0 && time_loops(x, st, st->serial, false, round, &point->loop) != 0) ||
+  if (time_loops(x, st, st->serial, false, round, &point->loop) != 0 ||
       time_rollout(x, st, 0, false, round, &point->one) != 0)
     return -1;
   for (int32_t i = 1; i < x->num_sides; i++) {
@@ -290,8 +287,7 @@ static void count_round(const experiment *x, dr_scaling *out) {
   out->num_rounds++;
   for (int32_t p = 0; p < x->request->num_points; p++) {
     dr_scaling_point *point = out->points + p;
-    point->one.count = out->num_rounds;
-    if (x->stages[p].serial >= 0) point->loop.count = out->num_rounds;
+    point->loop.count = point->one.count = out->num_rounds;
     for (int32_t i = 1; i < x->num_sides; i++) {
       point->all[i - 1].count = out->num_rounds;
       if (x->stages[p].loops[i].loops) point->apart[i - 1].count = out->num_rounds;
@@ -329,13 +325,14 @@ static int open_side(experiment *x, int32_t num_workers, dr_scaling *out) {
     return -1;
   }
   const drover_env_spec *spec = view.spec;
-  const int64_t numbers = (int64_t)spec->observation_size + spec->action_size + spec->num_infos;
-  out->observation_size = spec->observation_size;
+  const int64_t numbers =
+      (int64_t)spec->observation_size + spec->action_size + spec->num_infos + spec->inner_sample_size;
+  out->num_ticks = spec->num_ticks;
   out->state_bytes = (int64_t)spec->state_size + (int64_t)spec->memory_bytes;
   /* Also log-probability, value, reward, advantage, return; three flags. */
   out->row_bytes = 4 * (numbers + 5) + 3;
   status = x->request->make_policy(x->request->policy_user, &s->policy, s->runtime, spec);
-  if (status == DROVER_OK && x->request->give_inner)
+  if (status == DROVER_OK)
     status = x->request->give_inner(x->request->policy_user, &s->inner_policy, s->runtime, batch);
   drover_batch_destroy(batch);
   return status == DROVER_OK ? 0 : fail_status(x, "policy", status);

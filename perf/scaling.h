@@ -43,7 +43,7 @@ typedef dr_samples dr_rates;
 /* What was measured at one N. */
 typedef struct dr_scaling_point {
   int32_t num_envs;
-  dr_rates loop;                          /* the plain loop, one thread; empty where the type has an inner loop */
+  dr_rates loop;                          /* the plain loop, one thread */
   dr_rates one;                           /* rollouts with one worker */
   dr_rates all[DR_SCALING_MAX_WORKERS];   /* with so many workers as request.workers says */
   dr_rates apart[DR_SCALING_MAX_WORKERS]; /* as many plain loops apart; empty where N < W */
@@ -51,8 +51,8 @@ typedef struct dr_scaling_point {
 } dr_scaling_point;
 
 typedef struct dr_scaling {
-  int32_t num_rounds; /* complete ones */
-  int32_t observation_size;
+  int32_t num_rounds;  /* complete ones */
+  int32_t num_ticks;   /* of a step's inner loop; 0 = there is none */
   int64_t state_bytes; /* an env: its state and what it allocates, as its type says */
   int64_t row_bytes;   /* an env: what one step writes into the rollout's buffers */
   dr_scaling_point points[DR_SCALING_MAX_POINTS];
@@ -63,9 +63,6 @@ typedef struct dr_scaling {
 int dr_scaling_measure(dr_scaling *out, dr_bench *bench, const dr_scaling_request *request);
 
 /* ---- What follows from the rates; NAN where something was not measured ---- */
-
-/* What the others are measured against: the plain loop, or one worker where there is none. */
-const dr_rates *dr_scaling_base(const dr_scaling_point *point);
 
 /* The median over rounds of a / (times x b), within each round. */
 double dr_rates_ratio(const dr_rates *a, const dr_rates *b, double times);

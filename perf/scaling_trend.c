@@ -3,10 +3,6 @@
 
 #include "perf/scaling.h"
 
-const dr_rates *dr_scaling_base(const dr_scaling_point *point) {
-  return point->loop.count > 0 ? &point->loop : &point->one;
-}
-
 double dr_rates_ratio(const dr_rates *a, const dr_rates *b, double times) {
   double ratios[DR_BENCH_MAX_SAMPLES];
   const int32_t count = a->count < b->count ? a->count : b->count;

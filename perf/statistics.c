@@ -1,9 +1,9 @@
 /* statistics.c: medians and quantiles of samples. */
+#include "perf/statistics.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "perf/bench.h"
 
 static int compare_doubles(const void *a, const void *b) {
   const double x = *(const double *)a, y = *(const double *)b;
@@ -11,8 +11,8 @@ static int compare_doubles(const void *a, const void *b) {
 }
 
 double dr_quantile(const double *values, int32_t count, double p) {
-  double sorted[DR_BENCH_MAX_SAMPLES];
-  if (count <= 0 || count > DR_BENCH_MAX_SAMPLES) return NAN;
+  double sorted[DR_STATISTICS_MOST];
+  if (count <= 0 || count > DR_STATISTICS_MOST) return NAN;
   memcpy(sorted, values, (size_t)count * sizeof *values);
   qsort(sorted, (size_t)count, sizeof *sorted, compare_doubles);
   const double at = p * (count - 1);

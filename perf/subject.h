@@ -4,6 +4,7 @@
 #define DR_PERF_SUBJECT_H
 
 #include "perf/bench.h"
+#include "perf/plain.h"
 
 typedef struct dr_subject dr_subject;
 
@@ -23,12 +24,11 @@ struct dr_subject {
 
 void dr_subject_destroy(dr_subject *subject);
 
-/* How a batch is made for a subject. */
+/* How a batch, or the envs of a plain loop, are made for a subject. */
 typedef struct dr_batch_request {
   const char *env;
   const char *args; /* "key=value,key=value" or NULL */
   int32_t num_envs;
-  int32_t first_env; /* a plain loop's: index of its first env, whose random stream follows from it */
   int32_t shard;
   int32_t chunk;
   bool scalar; /* never step_many */
@@ -50,11 +50,11 @@ extern const dr_net_request dr_net_64_64;
  * policy, evaluated on all rows before each step, where `acts`. */
 int dr_subject_create_loop(dr_subject **out, dr_bench *bench, const dr_batch_request *request, bool acts);
 
-/* The same loop for an env type and arguments at hand (request->env and args are not looked at) and any policy, which
- * must outlive it. Values are computed where the policy has them, actions clipped to the env's bounds, as a rollout
- * does. An env type with an inner loop has no such plain loop: an error. */
-int dr_subject_create_policy_loop(dr_subject **out, dr_bench *bench, const drover_env_type *type,
-                                  const drover_env_args *args, const dr_batch_request *request, drover_policy *policy);
+/* The same loop for an env type at hand and any policies, which must outlive it; inner_policy is NULL where the type
+ * has no inner loop. Values are computed where the policy has them, actions clipped to the env's bounds, as a rollout
+ * does; the inner policy is evaluated on blocks of rows (plain_inner.h). */
+int dr_subject_create_policy_loop(dr_subject **out, dr_bench *bench, const dr_plain_request *request,
+                                  drover_policy *policy, drover_policy *inner_policy);
 
 /* The rows that the loop left: observations [N x observation_size], rewards [N]; valid until it runs again. */
 void dr_loop_subject_rows(const dr_subject *subject, const float **observations, const float **rewards);
@@ -102,9 +102,19 @@ enum { DR_NUM_GIVEN_STEPS = 16, DR_SUBJECT_SEED = 7 };
 /* A batch for a subject; the env args' text is copied. */
 int dr_make_batch(drover_batch **out, dr_bench *bench, drover_runtime *runtime, const dr_batch_request *request);
 
+/* The same envs, without a batch; close them also after a failure. */
+int dr_make_plain(dr_plain *out, dr_bench *bench, const dr_batch_request *request);
+
+/* All envs of a plain loop back to the beginning of their first episode; writes observations. */
+int dr_restore_plain(dr_plain *plain, dr_bench *bench, float *observations);
+
 /* A policy that fits an env spec. */
 int dr_make_policy(drover_policy **out, dr_bench *bench, drover_runtime *runtime, const drover_env_spec *spec,
                    const dr_net_request *net);
+
+/* The inner policy of an env spec with an inner loop: 256-256-256 with leaky ReLU, as the muscle-driven walker has it.
+ */
+drover_status dr_make_inner_policy(drover_policy **out, drover_runtime *runtime, const drover_env_spec *spec);
 
 /* Fixed pseudo-random actions [DR_NUM_GIVEN_STEPS x N x action_size], within bounds; the caller frees them. NULL
  * without memory. */
@@ -115,8 +125,5 @@ size_t dr_action_bytes(const drover_env_spec *spec, int32_t num_envs);
 
 /* Digest of where envs are: observations [N x observation_size] and the last rewards [N]. */
 uint64_t dr_digest_rows(const float *observations, const float *rewards, int32_t num_envs, int32_t observation_size);
-
-/* "a=1,b=2" split into args; `text` (a copy, may be NULL) is cut in place. At most `most`; returns how many. */
-int32_t dr_split_args(char *text, drover_env_arg *args, int32_t most);
 
 #endif

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "perf/plain.h"
-#include "perf/table.h"
+#include "perf/plain_inner.h"
+#include "perf/subject.h"
 
 typedef struct loop_subject {
   dr_subject head;
@@ -16,6 +16,7 @@ typedef struct loop_subject {
   unsigned char *actions;    /* [DR_NUM_GIVEN_STEPS or 1 x N x action_size] */
   drover_policy *policy;     /* of its own, or NULL */
   dr_policy_table table;     /* not open: actions are given */
+  dr_plain_inner inner;      /* not open: there is no inner loop */
   float *logprobs;           /* [N] */
   float *values;             /* [N], if the policy has them */
   float *clipped;            /* [N x action_size], or NULL: actions go to the env as they are */
@@ -23,7 +24,7 @@ typedef struct loop_subject {
 
 static int loop_restore(dr_subject *subject) {
   loop_subject *loop = (loop_subject *)subject;
-  return dr_plain_restore(&loop->plain, subject->bench, loop->observations);
+  return dr_restore_plain(&loop->plain, subject->bench, loop->observations);
 }
 
 /* Raw actions within the env's bounds, as collect hands them on. */
@@ -55,17 +56,18 @@ static const unsigned char *loop_actions(loop_subject *loop, int64_t step) {
   return loop->clipped ? clip(loop) : loop->actions;
 }
 
-/* One step of every env: the loop itself. */
-static int loop_step(loop_subject *loop, const unsigned char *actions) {
+/* One step of envs first..first+count-1: the loop itself. */
+static int loop_step(loop_subject *loop, int32_t first, int32_t count, const unsigned char *actions) {
   dr_plain *plain = &loop->plain;
   const drover_env_type *type = plain->type;
-  const int32_t num_envs = plain->num_envs, limit = plain->spec.max_episode_steps;
+  const int32_t limit = plain->spec.max_episode_steps;
+  const size_t num_envs = (size_t)plain->num_envs;
   const size_t state_size = plain->spec.state_size, action_bytes = dr_action_bytes(&plain->spec, 1);
   const size_t observation_size = (size_t)plain->spec.observation_size, num_infos = (size_t)plain->spec.num_infos;
-  memset(loop->flags, 0, 3 * (size_t)num_envs);
-  if (num_infos) memset(loop->infos, 0, (size_t)num_envs * num_infos * sizeof *loop->infos);
+  for (size_t flag = 0; flag < 3; flag++) memset(loop->flags + flag * num_envs + first, 0, (size_t)count);
+  if (num_infos) memset(loop->infos + (size_t)first * num_infos, 0, (size_t)count * num_infos * sizeof *loop->infos);
   drover_env_rows rows = {.count = 1, .seed = DR_SUBJECT_SEED, .purpose = DROVER_RANDOM_STEP};
-  for (int32_t env = 0; env < num_envs; env++) {
+  for (int32_t env = first; env < first + count; env++) {
     const size_t i = (size_t)env;
     rows.first_env = plain->first_env + env;
     rows.counters = plain->lifetime + i;
@@ -73,8 +75,8 @@ static int loop_step(loop_subject *loop, const unsigned char *actions) {
     rows.observations = loop->observations + i * observation_size;
     rows.rewards = loop->rewards + i;
     rows.terminated = loop->flags + i;
-    rows.truncated = loop->flags + (size_t)num_envs + i;
-    rows.failed = loop->flags + 2 * (size_t)num_envs + i;
+    rows.truncated = loop->flags + num_envs + i;
+    rows.failed = loop->flags + 2 * num_envs + i;
     rows.infos = num_infos ? loop->infos + i * num_infos : NULL;
     if (type->step(plain->shared, plain->states + i * state_size, &rows) != 0) return -1;
     plain->lifetime[i]++;
@@ -82,8 +84,20 @@ static int loop_step(loop_subject *loop, const unsigned char *actions) {
     if (++plain->length[i] == limit) *rows.truncated = 1;
     if (!*rows.terminated && !*rows.truncated) continue;
     memcpy(loop->final_observations + i * observation_size, rows.observations, observation_size * sizeof(float));
-    plain->episode[i]++;
     if (dr_plain_reset(plain, env, rows.observations) != 0) return -1;
+  }
+  return 0;
+}
+
+/* One step of every env; with an inner loop block by block, while a block's states are near. */
+static int loop_step_all(loop_subject *loop, const unsigned char *actions) {
+  const int32_t num_envs = loop->plain.num_envs;
+  if (!loop->inner.plain) return loop_step(loop, 0, num_envs, actions);
+  for (int32_t first = 0; first < num_envs; first += DR_PLAIN_BLOCK) {
+    const int32_t count = num_envs - first < DR_PLAIN_BLOCK ? num_envs - first : DR_PLAIN_BLOCK;
+    const unsigned char *given = actions + dr_action_bytes(&loop->plain.spec, first);
+    if (dr_plain_inner_run(&loop->inner, first, count, given) != 0 || loop_step(loop, first, count, actions) != 0)
+      return -1;
   }
   return 0;
 }
@@ -92,7 +106,7 @@ static int loop_run(dr_subject *subject, int64_t iterations) {
   loop_subject *loop = (loop_subject *)subject;
   for (int64_t step = 0; step < iterations; step++) {
     const unsigned char *actions = loop_actions(loop, step);
-    if (!actions || loop_step(loop, actions) != 0)
+    if (!actions || loop_step_all(loop, actions) != 0)
       return dr_bench_fail(subject->bench, "%s: an env failed at step %lld", loop->plain.type->name, (long long)step);
   }
   return 0;
@@ -106,6 +120,7 @@ static int loop_result(dr_subject *subject, uint64_t *digest) {
 
 static void loop_destroy(dr_subject *subject) {
   loop_subject *loop = (loop_subject *)subject;
+  dr_plain_inner_close(&loop->inner);
   dr_policy_table_close(&loop->table);
   drover_policy_destroy(loop->policy);
   dr_plain_close(&loop->plain);
@@ -144,7 +159,7 @@ int dr_subject_create_loop(dr_subject **out, dr_bench *bench, const dr_batch_req
   loop_subject *loop = calloc(1, sizeof *loop);
   if (!loop) return dr_bench_fail(bench, "out of memory");
   loop->head = (dr_subject){&loop_type, bench, request->num_envs};
-  if (dr_plain_open(&loop->plain, bench, request) != 0 || loop_allocate(loop, acts) != 0) goto fail;
+  if (dr_make_plain(&loop->plain, bench, request) != 0 || loop_allocate(loop, acts) != 0) goto fail;
   if (acts && (dr_make_policy(&loop->policy, bench, bench->one, &loop->plain.spec, &dr_net_uniform) != 0 ||
                dr_policy_table_open(&loop->table, bench, loop->policy) != 0))
     goto fail;
@@ -171,24 +186,20 @@ static int allocate_for_policy(loop_subject *loop, drover_policy *policy) {
   return 0;
 }
 
-int dr_subject_create_policy_loop(dr_subject **out, dr_bench *bench, const drover_env_type *type,
-                                  const drover_env_args *args, const dr_batch_request *request, drover_policy *policy) {
+int dr_subject_create_policy_loop(dr_subject **out, dr_bench *bench, const dr_plain_request *request,
+                                  drover_policy *policy, drover_policy *inner_policy) {
   loop_subject *loop = calloc(1, sizeof *loop);
   if (!loop) return dr_bench_fail(bench, "out of memory");
   loop->head = (dr_subject){&loop_type, bench, request->num_envs};
-  if (dr_plain_open_type(&loop->plain, bench, type, args, request) != 0) goto fail;
-  if (loop->plain.spec.num_ticks > 0) {
-    dr_bench_fail(bench, "%s has an inner loop, for which there is no plain loop", type->name);
-    goto fail;
+  if (dr_plain_open(&loop->plain, request, bench->message, sizeof bench->message) != DROVER_OK ||
+      loop_allocate(loop, true) != 0 || allocate_for_policy(loop, policy) != 0 ||
+      dr_policy_table_open(&loop->table, bench, policy) != 0 ||
+      (inner_policy && dr_plain_inner_open(&loop->inner, bench, &loop->plain, inner_policy) != 0)) {
+    loop_destroy(&loop->head);
+    return -1;
   }
-  if (loop_allocate(loop, true) != 0 || allocate_for_policy(loop, policy) != 0 ||
-      dr_policy_table_open(&loop->table, bench, policy) != 0)
-    goto fail;
   *out = &loop->head;
   return 0;
-fail:
-  loop_destroy(&loop->head);
-  return -1;
 }
 
 void dr_loop_subject_rows(const dr_subject *subject, const float **observations, const float **rewards) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "perf/plain.h"
+#include "perf/rollout_buffers.h"
 #include "perf/rollout_view.h"
 #include "perf/table.h"
 
@@ -21,13 +21,12 @@ typedef struct parts_subject {
   float gamma, gae_lambda;
   /* The rollout's buffers, shaped as in drover_rollout_view. */
   drover_rollout_view view;
-  drover_episode *episodes;  /* [most_episodes] in the order in which they ended, then sorted */
-  float *final_observations; /* [most_episodes x observation_size], sorted */
-  float *final_values;       /* [most_episodes], sorted */
-  int64_t most_episodes;
+  drover_episode *episodes;  /* [T x N] in the order in which they ended, then sorted */
+  float *final_observations; /* [T x N x observation_size], sorted */
+  float *final_values;       /* [T x N], sorted */
   /* Scratch. */
-  float *ended;       /* [most_episodes x observation_size] final observations in the order of ending */
-  int64_t *order;     /* [most_episodes] */
+  float *ended;       /* [T x N x observation_size] final observations in the order of ending */
+  int64_t *order;     /* [T x N] */
   float *clipped;     /* [shard x action_size] */
   uint8_t *failed;    /* [shard] */
   float *next_values; /* [N] */
@@ -117,7 +116,6 @@ static int parts_end_episode(parts_subject *parts, int32_t env, int32_t step, fl
                                                          .truncated = view->truncated[row]};
   memcpy(parts->ended + (size_t)view->num_episodes * size, observation, size * sizeof(float));
   view->num_episodes++;
-  plain->episode[env]++;
   return dr_plain_reset(plain, env, observation);
 }
 
@@ -241,7 +239,7 @@ static int parts_collect(parts_subject *parts) {
 static int parts_restore(dr_subject *subject) {
   parts_subject *parts = (parts_subject *)subject;
   const size_t last = (size_t)parts->num_steps * (size_t)parts->view.num_envs * (size_t)parts->view.observation_size;
-  return dr_plain_restore(&parts->plain, subject->bench, parts->view.observations + last);
+  return dr_restore_plain(&parts->plain, subject->bench, parts->view.observations + last);
 }
 
 static int parts_run(dr_subject *subject, int64_t iterations) {
@@ -263,60 +261,40 @@ static int parts_result(dr_subject *subject, uint64_t *digest) {
 
 static void parts_destroy(dr_subject *subject) {
   parts_subject *parts = (parts_subject *)subject;
-  drover_rollout_view *view = &parts->view;
   dr_policy_table_close(&parts->table);
   drover_policy_destroy(parts->policy);
   dr_plain_close(&parts->plain);
+  dr_rollout_buffers_free(&parts->view);
   void *const owned[] = {
-      view->observations, view->actions,   view->logprobs,      view->values,      view->rewards,
-      view->terminated,   view->truncated, view->valid,         view->infos,       view->advantages,
-      view->returns,      parts->episodes, parts->final_values, parts->order,      parts->final_observations,
-      parts->ended,       parts->clipped,  parts->failed,       parts->next_values};
+      parts->episodes, parts->final_observations, parts->final_values, parts->ended, parts->order, parts->clipped,
+      parts->failed,   parts->next_values};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   free(parts);
 }
 
 static const dr_subject_type parts_type = {parts_restore, parts_run, parts_result, parts_destroy};
 
-static int parts_allocate(parts_subject *parts) {
-  drover_rollout_view *view = &parts->view;
-  const size_t num_envs = (size_t)view->num_envs, rows = num_envs * (size_t)parts->num_steps;
-  const size_t size = (size_t)view->observation_size, action_size = (size_t)view->action_size;
+static int parts_allocate(parts_subject *parts, int32_t num_envs) {
+  const drover_env_spec *spec = &parts->plain.spec;
   const bool has_values = parts->policy_spec.has_values != 0;
-  /* An episode has a step at least; more than one in two steps does not occur in the envs measured here. */
-  parts->most_episodes = (int64_t)rows;
-  struct {
-    void *to;
-    size_t num_bytes;
-  } const slabs[] = {{&view->observations, (rows + num_envs) * size * 4},
-                     {&view->actions, rows * action_size * 4},
-                     {&view->logprobs, rows * 4},
-                     {&view->values, has_values ? (rows + num_envs) * 4 : 0},
-                     {&view->rewards, rows * 4},
-                     {&view->terminated, rows},
-                     {&view->truncated, rows},
-                     {&view->valid, rows},
-                     {&view->infos, rows * (size_t)view->num_infos * 4},
-                     {&view->advantages, has_values ? rows * 4 : 0},
-                     {&view->returns, has_values ? rows * 4 : 0},
-                     {&parts->episodes, rows * sizeof *parts->episodes},
-                     {&parts->final_observations, rows * size * 4},
-                     {&parts->final_values, has_values ? rows * 4 : 0},
-                     {&parts->ended, rows * size * 4},
-                     {&parts->order, rows * sizeof *parts->order},
-                     {&parts->clipped, (size_t)parts->shard * action_size * 4},
-                     {&parts->failed, (size_t)parts->shard},
-                     {&parts->next_values, num_envs * 4}};
-  for (size_t i = 0; i < sizeof slabs / sizeof slabs[0]; i++) {
-    if (slabs[i].num_bytes == 0) continue;
-    void *slab = aligned_alloc(64, (slabs[i].num_bytes + 63) / 64 * 64);
-    if (!slab) return dr_bench_fail(parts->head.bench, "out of memory for %zu rows", rows);
-    memset(slab, 0, slabs[i].num_bytes);
-    memcpy(slabs[i].to, &slab, sizeof slab);
-  }
-  view->episodes = parts->episodes;
-  view->final_observations = parts->final_observations;
-  view->final_values = parts->final_values;
+  const size_t n = (size_t)num_envs, rows = n * (size_t)parts->num_steps;
+  const size_t observation_bytes = (size_t)spec->observation_size * sizeof(float);
+  const drover_status status = dr_rollout_buffers_make(&parts->view, spec, num_envs, parts->num_steps, has_values);
+  /* An episode has a step at least, so there are no more of them than rows. */
+  parts->episodes = dr_zeroed(rows, sizeof *parts->episodes);
+  parts->final_observations = dr_zeroed(rows, observation_bytes);
+  parts->final_values = dr_zeroed(has_values ? rows : 0, sizeof *parts->final_values);
+  parts->ended = dr_zeroed(rows, observation_bytes);
+  parts->order = dr_zeroed(rows, sizeof *parts->order);
+  parts->clipped = dr_zeroed((size_t)parts->shard, dr_action_bytes(spec, 1));
+  parts->failed = dr_zeroed((size_t)parts->shard, 1);
+  parts->next_values = dr_zeroed(n, sizeof *parts->next_values);
+  if (status != DROVER_OK || !parts->episodes || !parts->final_observations || !parts->final_values || !parts->ended ||
+      !parts->order || !parts->clipped || !parts->failed || !parts->next_values)
+    return dr_bench_fail(parts->head.bench, "out of memory for %zu rows", rows);
+  parts->view.episodes = parts->episodes;
+  parts->view.final_observations = parts->final_observations;
+  parts->view.final_values = has_values ? parts->final_values : NULL;
   return 0;
 }
 
@@ -335,7 +313,7 @@ int dr_subject_create_parts(dr_subject **out, dr_bench *bench, const dr_batch_re
   }
   parts->gamma = defaults.gamma;
   parts->gae_lambda = defaults.gae_lambda;
-  if (dr_plain_open(&parts->plain, bench, request) != 0 ||
+  if (dr_make_plain(&parts->plain, bench, request) != 0 ||
       dr_make_policy(&parts->policy, bench, bench->one, &parts->plain.spec, net) != 0 ||
       dr_policy_table_open(&parts->table, bench, parts->policy) != 0)
     goto fail;
@@ -344,16 +322,7 @@ int dr_subject_create_parts(dr_subject **out, dr_bench *bench, const dr_batch_re
     dr_bench_fail_status(bench, "policy", status);
     goto fail;
   }
-  const drover_env_spec *spec = &parts->plain.spec;
-  parts->view = (drover_rollout_view){.size = sizeof parts->view,
-                                      .num_envs = request->num_envs,
-                                      .num_steps = num_steps,
-                                      .num_steps_done = num_steps,
-                                      .observation_size = spec->observation_size,
-                                      .action_size = spec->action_size,
-                                      .num_infos = spec->num_infos,
-                                      .action_kind = spec->action_kind};
-  if (parts_allocate(parts) != 0) goto fail;
+  if (parts_allocate(parts, request->num_envs) != 0) goto fail;
   *out = &parts->head;
   return 0;
 fail:

@@ -37,16 +37,45 @@ DR_INLINE int32_t panel_vectors(int32_t num_outputs, int32_t n) {
   return vectors < PANEL_VECTORS ? vectors : PANEL_VECTORS;
 }
 
-static void pack(int32_t num_inputs, int32_t num_outputs, const float *weights, float *out) {
+DR_INLINE void pack_one(int32_t num_inputs, int32_t num_rows, int32_t width, const float *weights, float *out,
+                        int32_t j, int32_t k) {
+  out[(size_t)k * (size_t)width + (size_t)j] =
+      j < num_rows ? weights[(size_t)j * (size_t)num_inputs + (size_t)k] : 0.0f;
+}
+
+/* A panel, from rows of weights to runs of one input's: squares of 4 x 4, a cache line of four rows at a time. */
+static void pack_panel(int32_t num_inputs, int32_t num_rows, int32_t width, const float *weights, float *out) {
+  const int32_t whole_rows = num_rows / 4 * 4, whole_inputs = num_inputs / 4 * 4;
+  const size_t inputs = (size_t)num_inputs, stride = (size_t)width;
+  for (int32_t line = 0; line < whole_inputs; line += 16)
+    for (int32_t j = 0; j < whole_rows; j += 4)
+      for (int32_t k = line; k < whole_inputs && k < line + 16; k += 4) {
+        const float *from = weights + (size_t)j * inputs + (size_t)k;
+        float *to = out + (size_t)k * stride + (size_t)j;
+        __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + inputs), c = _mm_loadu_ps(from + 2 * inputs),
+               d = _mm_loadu_ps(from + 3 * inputs);
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        _mm_storeu_ps(to, a);
+        _mm_storeu_ps(to + stride, b);
+        _mm_storeu_ps(to + 2 * stride, c);
+        _mm_storeu_ps(to + 3 * stride, d);
+      }
+  for (int32_t k = 0; k < num_inputs; k++)
+    for (int32_t j = k < whole_inputs ? whole_rows : 0; j < width; j++)
+      pack_one(num_inputs, num_rows, width, weights, out, j, k);
+}
+
+static void pack(int32_t num_inputs, int32_t num_outputs, int32_t first, int32_t end, const float *weights,
+                 float *out) {
+  const size_t inputs = (size_t)num_inputs;
   if (is_thin(num_outputs)) {
-    memcpy(out, weights, packed_floats(num_inputs, num_outputs) * sizeof *out);
+    memcpy(out + (size_t)first * inputs, weights + (size_t)first * inputs,
+           (size_t)(end - first) * inputs * sizeof *out);
     return;
   }
-  for (int32_t n = 0; n < num_outputs; n += PANEL) {
-    const int32_t width = panel_vectors(num_outputs, n) * DR_LANES;
-    for (int32_t k = 0; k < num_inputs; k++)
-      for (int32_t j = 0; j < width; j++)
-        *out++ = n + j < num_outputs ? weights[(size_t)(n + j) * (size_t)num_inputs + (size_t)k] : 0.0f;
+  for (int32_t n = first; n < end; n += PANEL) {
+    const int32_t width = panel_vectors(num_outputs, n) * DR_LANES, left = num_outputs - n;
+    pack_panel(num_inputs, left < width ? left : width, width, weights + (size_t)n * inputs, out + (size_t)n * inputs);
   }
 }
 

@@ -8,19 +8,21 @@
 #include "policy/dense_kernel.h"
 
 /* The transpose of weights [num_inputs x num_outputs], packed: the layer that goes back through such a layer. */
-static void pack_transposed(int32_t num_inputs, int32_t num_outputs, const float *weights, float *out) {
+static void pack_transposed(int32_t num_inputs, int32_t num_outputs, int32_t first, int32_t end, const float *weights,
+                            float *out) {
   const size_t inputs = (size_t)num_inputs, outputs = (size_t)num_outputs;
   if (is_thin(num_outputs)) {
     for (size_t n = 0; n < outputs; n++)
-      for (size_t k = 0; k < inputs; k++) *out++ = weights[k * outputs + n];
+      for (size_t k = (size_t)first; k < (size_t)end; k++) out[n * inputs + k] = weights[k * outputs + n];
     return;
   }
   for (int32_t n = 0; n < num_outputs; n += PANEL) {
     const size_t width = (size_t)panel_vectors(num_outputs, n) * DR_LANES, left = outputs - (size_t)n;
     const size_t used = left < width ? left : width;
-    for (size_t k = 0; k < inputs; k++, out += width) {
-      memcpy(out, weights + k * outputs + (size_t)n, used * sizeof *out);
-      for (size_t j = used; j < width; j++) out[j] = 0.0f;
+    for (size_t k = (size_t)first; k < (size_t)end; k++) {
+      float *to = out + (size_t)n * inputs + k * width;
+      memcpy(to, weights + k * outputs + (size_t)n, used * sizeof *to);
+      for (size_t j = used; j < width; j++) to[j] = 0.0f;
     }
   }
 }
@@ -155,15 +157,16 @@ DR_INLINE void back_columns(drover_activation activation, float leaky_slope, int
     sum[0] += through;
   }
   const dr_floats both = sum[0] + sum[1];
-  store(bias_gradient, begin ? both : load(bias_gradient) + both);
+  if (bias_gradient) store(bias_gradient, begin ? both : load(bias_gradient) + both);
 }
 
 static void back(drover_activation activation, float leaky_slope, int32_t count, int32_t width, const float *y,
                  float *d, size_t stride, float *bias_gradient, bool begin) {
-  for (int32_t n = 0; n < width; n += DR_LANES, y += DR_LANES, d += DR_LANES, bias_gradient += DR_LANES) {
-#define DR_BACK(name)                                                           \
-  case name:                                                                    \
-    back_columns(name, leaky_slope, count, y, d, stride, bias_gradient, begin); \
+  for (int32_t n = 0; n < width; n += DR_LANES, y += DR_LANES, d += DR_LANES) {
+    float *const sums = bias_gradient ? bias_gradient + n : NULL;
+#define DR_BACK(name)                                                  \
+  case name:                                                           \
+    back_columns(name, leaky_slope, count, y, d, stride, sums, begin); \
     break
     switch (activation) {
       DR_BACK(DROVER_ACTIVATION_RELU);
@@ -220,6 +223,23 @@ static void adam(const dr_adam_rates *rates, size_t count, const float *gradient
   memcpy(first + i, last[1], bytes);
   memcpy(second + i, last[2], bytes);
   memcpy(weights + i, last[3], bytes);
+}
+
+/* The sums are two vectors of eight, whatever the compiler makes of them: no order but the lanes' own. */
+static void square_sums(size_t count, const float *x, double sums[16]) {
+  typedef float floats8 __attribute__((vector_size(32)));
+  typedef double doubles8 __attribute__((vector_size(64)));
+  doubles8 sum[2] = {{0}, {0}};
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16)
+    for (size_t half = 0; half < 2; half++) {
+      floats8 some;
+      memcpy(&some, x + i + 8 * half, sizeof some);
+      const doubles8 wide = __builtin_convertvector(some, doubles8);
+      sum[half] += wide * wide;
+    }
+  memcpy(sums, sum, sizeof sum);
+  for (size_t j = 0; i + j < count; j++) sums[j] += (double)x[i + j] * (double)x[i + j];
 }
 
 #endif

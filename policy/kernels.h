@@ -52,8 +52,10 @@ typedef struct dr_kernels {
 
   /* Floats that `pack` writes for a layer. */
   size_t (*packed_floats)(int32_t num_inputs, int32_t num_outputs);
-  /* weights [num_outputs x num_inputs] into the order in which `dense` reads them; out is 64-byte aligned. */
-  void (*pack)(int32_t num_inputs, int32_t num_outputs, const float *weights, float *out);
+  /* weights [num_outputs x num_inputs] into the order in which `dense` reads them; out is 64-byte aligned. Only outputs
+   * first..end - 1, where first is a multiple of `panel`, and end too unless it is num_outputs. */
+  void (*pack)(int32_t num_inputs, int32_t num_outputs, int32_t first, int32_t end, const float *weights, float *out);
+  int32_t panel;
   /* x [count x x_stride] -> y [count x y_stride], y_stride a multiple of DR_WIDTH_MULTIPLE; columns of y beyond
    * num_outputs receive anything. */
   void (*dense)(const dr_dense *layer, int32_t count, const float *x, size_t x_stride, float *y, size_t y_stride);
@@ -61,11 +63,12 @@ typedef struct dr_kernels {
   /* Going back through layers. Strides are multiples of DR_WIDTH_MULTIPLE; a buffer that is read (a, b, d) must be
    * followed by DR_WIDTH_MULTIPLE floats of anything; padding columns may hold anything.
    *
-   * pack_transposed: like pack, of the transpose of weights [num_inputs x num_outputs].
-   * add_products: c [num_left x c_stride] += a^T b, or = if begin, for a [count x a_stride], b [count x b_stride].
+   * pack_transposed: like pack, of the transpose of weights [num_inputs x num_outputs]; only inputs first..end - 1,
+   * any. add_products: c [num_left x c_stride] += a^T b, or = if begin, for a [count x a_stride], b [count x b_stride].
    * back: d [count x stride] *= activation'(x) where y = activation(x); bias_gradient [stride] += its column sums, or =
-   * if begin. */
-  void (*pack_transposed)(int32_t num_inputs, int32_t num_outputs, const float *weights, float *out);
+   * if begin, unless it is NULL. Columns do not depend on each other, nor do elements of c. */
+  void (*pack_transposed)(int32_t num_inputs, int32_t num_outputs, int32_t first, int32_t end, const float *weights,
+                          float *out);
   void (*add_products)(int32_t count, int32_t num_left, const float *a, size_t a_stride, int32_t num_right,
                        const float *b, size_t b_stride, float *c, size_t c_stride, bool begin);
   void (*back)(drover_activation activation, float leaky_slope, int32_t count, int32_t width, const float *y, float *d,
@@ -77,6 +80,9 @@ typedef struct dr_kernels {
 
   void (*adam)(const dr_adam_rates *rates, size_t count, const float *gradients, float *first, float *second,
                float *weights);
+
+  /* Squares of `count` numbers in double: sums[j] of those at j, j + 16, ..., added in this order. */
+  void (*square_sums)(size_t count, const float *x, double sums[16]);
 
   void (*categorical)(const dr_head_rows *head);
   void (*gaussian)(const dr_head_rows *head);

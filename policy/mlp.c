@@ -90,7 +90,7 @@ static drover_status check_options(const drover_mlp_options *options) {
   if (!status) status = check_range("has_values", options->has_values, 0, 1);
   if (!status) status = check_range("shared_values", options->shared_values, 0, 1);
   if (!status) status = check_range("normalize_observations", options->normalize_observations, 0, 1);
-  if (!status) status = check_range("noise_hold", options->noise_hold, 1, 65536);
+  if (!status) status = check_range("noise_hold", options->noise_hold, 1, DR_MAX_NOISE_HOLD);
   if (status) return status;
   if (options->shared_values && !options->has_values)
     return dr_fail(DROVER_ERROR_ARGUMENT, "mlp: shared_values must be 0 where has_values is 0, got 1");

@@ -5,6 +5,8 @@
 #include <drover/mlp.h>
 #include <stdbool.h>
 
+enum { DR_MAX_NOISE_HOLD = 65536 };
+
 /* The two chains of layers: the policy network and, beside it, the value network. With shared_values the latter is one
  * layer, which reads what the policy's last layer reads. */
 typedef enum dr_mlp_chain { DR_CHAIN_POLICY = 0, DR_CHAIN_VALUE = 1 } dr_mlp_chain;

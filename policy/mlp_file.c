@@ -6,6 +6,7 @@
 #include "policy/mlp_policy.h"
 #include "policy/safetensors.h"
 #include "runtime/error.h"
+#include "runtime/numerals.h"
 
 static const char file_format[] = "drover-mlp-1";
 enum { MAX_TENSORS = 4 * DROVER_MLP_MAX_LAYERS + 3, NAME_BYTES = 32 };
@@ -59,7 +60,9 @@ static drover_status read_metadata(const dr_safetensors *file, drover_mlp_option
   const char *slope = dr_safetensors_metadata(file, "leaky_slope");
   if (slope) {
     char *end = NULL;
+    const dr_numerals numerals = dr_numerals_enter();
     options->leaky_slope = strtof(slope, &end);
+    dr_numerals_leave(numerals);
     if (end == slope || *end != '\0' || !(options->leaky_slope >= 0.0f && options->leaky_slope <= 1.0f))
       return dr_fail(DROVER_ERROR_FORMAT, "%s: the metadata's leaky_slope must be 0..1, it is '%.32s'", path, slope);
   }
@@ -67,6 +70,15 @@ static drover_status read_metadata(const dr_safetensors *file, drover_mlp_option
   if (shared && strcmp(shared, "0") != 0 && strcmp(shared, "1") != 0)
     return dr_fail(DROVER_ERROR_FORMAT, "%s: the metadata's shared_values must be 0 or 1, it is '%.32s'", path, shared);
   options->shared_values = shared && *shared == '1';
+  const char *hold = dr_safetensors_metadata(file, "noise_hold");
+  if (hold) {
+    char *end = NULL;
+    const long steps = strtol(hold, &end, 10);
+    if (end == hold || *end != '\0' || steps < 1 || steps > DR_MAX_NOISE_HOLD)
+      return dr_fail(DROVER_ERROR_FORMAT, "%s: the metadata's noise_hold must be 1..%d, it is '%.32s'", path,
+                     DR_MAX_NOISE_HOLD, hold);
+    options->noise_hold = (int32_t)steps;
+  }
   return DROVER_OK;
 }
 
@@ -199,22 +211,27 @@ drover_status dr_mlp_file_read(dr_mlp_policy **out, const char *path) {
   return status;
 }
 
+/* Metadata that are not there mean what most networks have: no shared values, new noise in every step. */
 drover_status dr_mlp_file_write(dr_mlp_policy *self, const char *path) {
   const dr_mlp *mlp = &self->inference->mlp;
-  char slope[32];
+  char slope[32], hold[16];
   tensor_list list;
   dr_weights *weights = dr_mlp_policy_acquire(self);
   list_tensors(mlp, weights->flat, &list);
+  const dr_numerals numerals = dr_numerals_enter();
   snprintf(slope, sizeof slope, "%.9g", (double)mlp->options.leaky_slope);
-  const dr_metadata metadata[] = {
+  dr_numerals_leave(numerals);
+  snprintf(hold, sizeof hold, "%d", (int)mlp->options.noise_hold);
+  dr_metadata metadata[6] = {
       {"format", file_format},
       {"activation", dr_activation_name(mlp->options.activation)},
       {"head", dr_head_name(mlp->options.head)},
       {"leaky_slope", slope},
-      {"shared_values", "1"},
   };
-  const drover_status status =
-      dr_safetensors_write(path, metadata, mlp->options.shared_values ? 5 : 4, list.tensors, list.count);
+  int32_t num_metadata = 4;
+  if (mlp->options.shared_values) metadata[num_metadata++] = (dr_metadata){"shared_values", "1"};
+  if (mlp->options.noise_hold > 1) metadata[num_metadata++] = (dr_metadata){"noise_hold", hold};
+  const drover_status status = dr_safetensors_write(path, metadata, num_metadata, list.tensors, list.count);
   dr_mlp_policy_release(self, weights);
   return status;
 }

@@ -6,8 +6,11 @@
 #define DR_POLICY_SAFETENSORS_H
 
 #include <drover/base.h>
+#include <stdbool.h>
 
-#define DR_SAFETENSORS_MAX_RANK 8
+#define DR_SAFETENSORS_MAX_RANK     8
+#define DR_SAFETENSORS_PREFIX_BYTES 8              /* before the header: its length */
+#define DR_SAFETENSORS_METADATA     "__metadata__" /* the header's one member that is no tensor */
 
 /* X(name, bytes of an element, name in files) */
 #define DR_DTYPE_LIST(X)      \
@@ -29,6 +32,7 @@ typedef enum dr_dtype {
 #define DR_DTYPE_ENUM(name, bytes, text) name,
   DR_DTYPE_LIST(DR_DTYPE_ENUM)
 #undef DR_DTYPE_ENUM
+      DR_NUM_DTYPES
 } dr_dtype;
 
 /* A tensor in memory; row-major, C-contiguous. */
@@ -49,6 +53,13 @@ typedef struct dr_safetensors dr_safetensors;
 
 const char *dr_dtype_name(dr_dtype dtype);
 size_t dr_dtype_bytes(dr_dtype dtype);
+
+/* The bytes that a tensor takes; false if they do not fit 63 bits. */
+bool dr_tensor_bytes(const dr_tensor *tensor, uint64_t *out);
+
+/* Whether this much memory is there now. Jansson does not say whether a call failed for want of it: what fails is tried
+ * twice, and then this is asked. */
+bool dr_safetensors_had_memory(size_t bytes);
 
 /* Write a temporary file beside path, sync it and rename it over path; after an error path is as it was and the
  * temporary file is gone. Names must be distinct and not "__metadata__"; data is streamed, not copied. */

@@ -99,7 +99,8 @@ drover_status dr_weights_create(dr_weights **out, const dr_inference *inference,
       dense->num_outputs = layer->num_outputs;
       dense->activation = layer->activation;
       dense->leaky_slope = mlp->options.leaky_slope;
-      inference->kernels->pack(layer->num_inputs, layer->num_outputs, weights, (float *)(uintptr_t)dense->weights);
+      inference->kernels->pack(layer->num_inputs, layer->num_outputs, 0, layer->num_outputs, weights,
+                               (float *)(uintptr_t)dense->weights);
       float *const own_bias = (float *)(uintptr_t)dense->bias;
       memset(own_bias, 0, dr_stride(layer->num_outputs) * sizeof *own_bias);
       memcpy(own_bias, bias, (size_t)layer->num_outputs * sizeof *own_bias);

@@ -3,10 +3,7 @@
  *
  * Rewards and flags are made in the worker's own memory and stored at the end: rows of neighbouring shards share cache
  * lines, and a line that is only stored to costs far less than one that is also read while others write it. */
-#include <inttypes.h>
-
-#include "runtime/batch.h"
-#include "runtime/error.h"
+#include "runtime/fault.h"
 #include "runtime/inner.h"
 
 /* Envs first..first + count - 1 in one step. Pointers are to the block's first row. */
@@ -72,32 +69,6 @@ static void call_env(block *b, int32_t begin, int32_t count) {
   }
 }
 
-/* ---- Faults -------------------------------------------------------------------------------------------------- */
-
-static const char *reason_text(int32_t reason) {
-  switch (reason) {
-    case DROVER_FAULT_STEP:
-      return "its step returned an error";
-    case DROVER_FAULT_RESET:
-      return "its reset returned an error or a non-finite observation";
-    case DROVER_FAULT_OBSERVATION:
-      return "it gave a non-finite observation";
-    case DROVER_FAULT_INNER:
-      return "its begin or tick returned an error, or an inner observation, action or sample was not finite";
-    default:
-      return "it gave a non-finite reward";
-  }
-}
-
-static drover_status count_fault(drover_batch *batch, int32_t e, int32_t reason) {
-  const int64_t count = atomic_fetch_add_explicit(&batch->num_faults, 1, memory_order_relaxed) + 1;
-  if (count <= batch->options.fault_limit) return DROVER_OK;
-  return dr_fail(DROVER_ERROR_FAULTS,
-                 "%s: env %d failed at its step %" PRIu64 ": %s; that is fault %" PRId64 ", fault_limit is %" PRId64,
-                 batch->type->name, (int)e, batch->lifetime_steps[e], reason_text(reason), count,
-                 batch->options.fault_limit);
-}
-
 /* ---- Episodes ------------------------------------------------------------------------------------------------ */
 
 drover_status dr_batch_begin_episode(drover_batch *batch, int32_t e, float *observation) {
@@ -115,11 +86,13 @@ drover_status dr_batch_begin_episode(drover_batch *batch, int32_t e, float *obse
   batch->running_returns[e] = 0;
   batch->running_lengths[e] = 0;
   batch->special[e] = DR_SPECIAL_NONE;
-  if (status == 0 && !failed && dr_all_finite(observation, width)) return DROVER_OK;
+  if (status != 0 || failed)
+    dr_fault_ask(batch, e, DR_FAULT_OF_RESET, "its reset returned an error");
+  else if (!dr_fault_find(batch, e, DR_FAULT_OF_RESET, "observation", observation, width))
+    return DROVER_OK;
   memset(observation, 0, width * sizeof *observation);
   batch->special[e] = DR_SPECIAL_BROKEN;
-  batch->faults[e] |= (uint8_t)(DROVER_FAULT_RESET << 4);
-  return count_fault(batch, e, DROVER_FAULT_RESET);
+  return dr_fault_note(batch, e, DR_FAULT_OF_RESET, DROVER_FAULT_RESET);
 }
 
 static drover_status end_episode(block *b, int32_t i) {
@@ -139,11 +112,19 @@ static drover_status end_episode(block *b, int32_t i) {
 
 /* ---- Judging a block ----------------------------------------------------------------------------------------- */
 
-static uint8_t find_fault(const block *b, int32_t i) {
-  if (dr_inner_failed(b->batch, b->first + i)) return DROVER_FAULT_INNER;
-  if (b->failed[i]) return DROVER_FAULT_STEP;
-  if (!dr_all_finite(b->observations + (size_t)i * width_of(b), width_of(b))) return DROVER_FAULT_OBSERVATION;
-  return dr_is_finite(b->rewards[i]) ? 0 : DROVER_FAULT_REWARD;
+/* The reason, or 0; the sentence is kept. The state of an env that failed is still what its step has left. */
+static int32_t find_fault(const block *b, int32_t i) {
+  drover_batch *batch = b->batch;
+  const int32_t e = b->first + i;
+  const float *observation = b->observations + (size_t)i * width_of(b);
+  if (dr_inner_failed(batch, e)) return DROVER_FAULT_INNER; /* said where it was found */
+  if (b->failed[i]) {
+    dr_fault_ask(batch, e, DR_FAULT_OF_STEP, "its step returned an error");
+    return DROVER_FAULT_STEP;
+  }
+  if (dr_fault_find(batch, e, DR_FAULT_OF_STEP, "observation", observation, width_of(b)))
+    return DROVER_FAULT_OBSERVATION;
+  return dr_fault_find(batch, e, DR_FAULT_OF_STEP, "reward", &b->rewards[i], 1) ? DROVER_FAULT_REWARD : 0;
 }
 
 /* Each row that failed becomes a truncated, invalid one. */
@@ -152,17 +133,16 @@ static drover_status mark_faults(block *b) {
   const size_t sample_size = (size_t)b->batch->spec.inner_sample_size;
   drover_status status = DROVER_OK;
   for (int32_t i = 0; i < b->count; i++) {
-    const uint8_t reason = b->valid[i] ? find_fault(b, i) : 0; /* not valid: a reset row */
+    const int32_t reason = b->valid[i] ? find_fault(b, i) : 0; /* not valid: a reset row */
     if (!reason) continue;
-    b->batch->faults[b->first + i] = reason;
     b->valid[i] = 0;
     b->rewards[i] = 0;
     b->terminated[i] = 0;
     b->truncated[i] = 1;
     if (b->infos) memset(b->infos + (size_t)i * num_infos, 0, num_infos * sizeof(float));
     if (b->inner_samples) memset(b->inner_samples + (size_t)i * sample_size, 0, sample_size * sizeof(float));
-    const drover_status counted = count_fault(b->batch, b->first + i, reason);
-    if (counted != DROVER_OK) status = counted;
+    const drover_status noted = dr_fault_note(b->batch, b->first + i, DR_FAULT_OF_STEP, (drover_fault_reason)reason);
+    if (noted != DROVER_OK) status = noted;
   }
   return status;
 }

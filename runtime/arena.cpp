@@ -19,6 +19,7 @@
 
 extern "C" void __tsan_acquire(void *) __attribute__((weak));
 extern "C" void __tsan_release(void *) __attribute__((weak));
+extern "C" void __lsan_ignore_object(const void *) __attribute__((weak));
 
 struct dr_arena {
   tbb::task_arena arena;
@@ -126,6 +127,9 @@ extern "C" drover_status dr_arena_execute(dr_arena *arena, dr_arena_fn fn, void 
 extern "C" drover_status dr_arena_enqueue(dr_arena *arena, dr_arena_fn fn, void *arg, uint64_t word) {
   try {
     if (__tsan_release) __tsan_release(arg);
+    /* A task that has not begun when the process ends holds the only pointer to it, where LeakSanitizer does not look.
+     */
+    if (__lsan_ignore_object) __lsan_ignore_object(arg);
     arena->arena.enqueue([=] {
       if (__tsan_acquire) __tsan_acquire(arg);
       fn(arg, word, tbb::this_task_arena::current_thread_index());

@@ -6,11 +6,12 @@
 #include "runtime/error.h"
 #include "runtime/inner.h"
 #include "runtime/memory.h"
+#include "runtime/numerals.h"
 #include "runtime/runtime.h"
 
 /* `step` makes one pass over a shard: a large one spreads the cost of taking it. A rollout alternates between network
  * and envs: a small one keeps the rows in the core's own cache. */
-enum { MOST_STEP_ROWS = 4096, MOST_INNER_ROWS = 64 };
+enum { MOST_STEP_ROWS = 4096 };
 
 /* Waking other workers costs some 10 to 20 us: below this a run on the caller alone is faster (perf:
  * step_all_over_one). */
@@ -75,7 +76,9 @@ static drover_status open_type(drover_batch *batch) {
   char message[DR_MESSAGE_BYTES] = "";
   batch->spec.size = sizeof batch->spec;
   const dr_float_mode mode = dr_float_mode_enter();
+  const dr_numerals numerals = dr_numerals_enter();
   const int failed = batch->type->open(&batch->options.args, &batch->spec, &batch->shared, message, sizeof message);
+  dr_numerals_leave(numerals);
   dr_float_mode_leave(mode);
   if (failed) {
     batch->shared = NULL;
@@ -169,33 +172,6 @@ drover_status drover_batch_reset_some(drover_batch *batch, const uint8_t *mask) 
 
 /* ---- Creating ------------------------------------------------------------------------------------------------ */
 
-int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, int32_t most) {
-  int64_t rows = most;
-  if (num_workers > 1) rows = (num_envs + 4 * (int64_t)num_workers - 1) / (4 * (int64_t)num_workers);
-  rows = (rows + multiple - 1) / multiple * multiple;
-  if (rows > most) rows = most;
-  return rows > num_envs ? num_envs : (int32_t)rows;
-}
-
-/* Small shards rather than a worker without any. */
-static int32_t one_each(int32_t num_envs, int32_t num_workers, int32_t rows) {
-  if (num_workers == 1 || (num_envs + rows - 1) / rows >= num_workers) return rows;
-  const int32_t share = (num_envs + num_workers - 1) / num_workers, smallest_tile = 4;
-  const int32_t small = (share + smallest_tile - 1) / smallest_tile * smallest_tile;
-  return small < num_envs ? small : num_envs;
-}
-
-int32_t dr_auto_tile_shard(int32_t num_envs, int32_t num_workers, int32_t tile) {
-  return one_each(num_envs, num_workers, dr_auto_shard(num_envs, num_workers, tile, DR_BLOCK_ROWS));
-}
-
-int32_t dr_auto_inner_shard(int32_t num_envs, int32_t num_workers, int32_t tile) {
-  const int32_t share = (num_envs + num_workers - 1) / num_workers;
-  int32_t rows = share < MOST_INNER_ROWS ? share : MOST_INNER_ROWS;
-  rows = (rows + tile - 1) / tile * tile;
-  return one_each(num_envs, num_workers, rows < num_envs ? rows : num_envs);
-}
-
 static int32_t choose_shard(const drover_batch *batch, const drover_batch_options *o) {
   const int32_t lanes = batch->spec.lanes > 1 ? batch->spec.lanes : 1, num_workers = batch->runtime->num_workers;
   if (o->shard > 0) return o->shard < o->num_envs ? o->shard : o->num_envs;
@@ -214,6 +190,7 @@ static drover_status allocate(drover_batch *batch) {
   batch->running_lengths = dr_slab_alloc(n, sizeof *batch->running_lengths);
   batch->special = dr_slab_alloc(n, 1);
   batch->faults = dr_slab_alloc(n, 1);
+  batch->fault_texts = dr_slab_alloc(n, sizeof *batch->fault_texts);
   batch->ended = dr_slab_alloc(n, 1);
   batch->observations = dr_slab_alloc(n, width * sizeof(float));
   batch->rewards = dr_slab_alloc(n, sizeof(float));
@@ -228,9 +205,10 @@ static drover_status allocate(drover_batch *batch) {
   if (batch->spec.num_infos > 0) batch->infos = dr_slab_alloc(n, (size_t)batch->spec.num_infos * sizeof(float));
   const bool good = batch->states && batch->created && batch->lifetime_steps && batch->episode_numbers &&
                     batch->running_returns && batch->running_lengths && batch->special && batch->faults &&
-                    batch->ended && batch->observations && batch->rewards && batch->terminated && batch->truncated &&
-                    batch->valid && batch->final_observations && batch->finished_returns && batch->finished_lengths &&
-                    batch->actions && batch->scratch && (batch->infos || batch->spec.num_infos == 0);
+                    batch->fault_texts && batch->ended && batch->observations && batch->rewards && batch->terminated &&
+                    batch->truncated && batch->valid && batch->final_observations && batch->finished_returns &&
+                    batch->finished_lengths && batch->actions && batch->scratch &&
+                    (batch->infos || batch->spec.num_infos == 0);
   if (good) return dr_inner_allocate(batch);
   return dr_fail(DROVER_ERROR_NO_MEMORY,
                  "batch: no memory for %d envs of %s (%zu bytes of state and %zu of observation each)",
@@ -253,6 +231,7 @@ static void free_batch(drover_batch *batch) {
                          batch->running_lengths,
                          batch->special,
                          batch->faults,
+                         (void *)batch->fault_texts,
                          batch->ended,
                          batch->observations,
                          batch->rewards,

@@ -41,6 +41,9 @@ typedef struct dr_inner {
   float *samples;               /* [N x inner_sample_size] for step and send; NULL if the type keeps none */
 } dr_inner;
 
+/* Why an env failed: a sentence for its step, one for the reset after it (fault.h). */
+typedef char dr_fault_texts[2][DROVER_FAULT_TEXT];
+
 struct drover_batch {
   dr_handle handle;
   drover_runtime *runtime;
@@ -56,16 +59,17 @@ struct drover_batch {
   _Atomic int32_t num_rollouts; /* rollouts that use it */
   _Atomic int64_t num_faults;   /* since the last reset with a seed; touched only when an env fails */
 
-  unsigned char *states;     /* [N x spec.state_size] */
-  uint64_t *lifetime_steps;  /* [N] keys of the step and action streams */
-  uint64_t *episode_numbers; /* [N] keys of the reset streams */
-  double *running_returns;   /* [N] of the episode in progress */
-  int32_t *running_lengths;  /* [N] */
-  uint8_t *special;          /* [N] dr_special */
-  uint8_t *faults;           /* [N] of the latest step: reason | reset's reason << 4 */
-  uint8_t *ended;            /* [N] 1 if the latest step ended an episode */
-  uint8_t *created;          /* [N] 1 once `create` succeeded */
-  double step_row_ns;        /* smoothed cost of stepping one row by `step`; 0 = not known */
+  unsigned char *states;       /* [N x spec.state_size] */
+  uint64_t *lifetime_steps;    /* [N] keys of the step and action streams */
+  uint64_t *episode_numbers;   /* [N] keys of the reset streams */
+  double *running_returns;     /* [N] of the episode in progress */
+  int32_t *running_lengths;    /* [N] */
+  uint8_t *special;            /* [N] dr_special */
+  uint8_t *faults;             /* [N] of the latest step: reason | reset's reason << 4 (fault.h) */
+  dr_fault_texts *fault_texts; /* [N] not touched before an env fails */
+  uint8_t *ended;              /* [N] 1 if the latest step ended an episode */
+  uint8_t *created;            /* [N] 1 once `create` succeeded */
+  double step_row_ns;          /* smoothed cost of stepping one row by `step`; 0 = not known */
 
   float *observations; /* the rows of step, recv and reset: see drover_batch_view */
   float *rewards;
@@ -116,7 +120,8 @@ void dr_batch_leave(drover_batch *batch);
  */
 bool dr_batch_better_alone(const drover_batch *batch, double row_ns);
 
-/* An automatic shard: at least 4 shards a worker where N allows, a multiple of `multiple` rows, at most `most`. */
+/* shard.c. An automatic shard: at least 4 shards a worker where N allows, a multiple of `multiple` rows, at most
+ * `most`. */
 int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, int32_t most);
 
 /* As dr_auto_shard for steps in which a policy acts on `tile` rows at once: whole tiles, but small ones rather than a
@@ -124,19 +129,24 @@ int32_t dr_auto_shard(int32_t num_envs, int32_t num_workers, int32_t multiple, i
 int32_t dr_auto_tile_shard(int32_t num_envs, int32_t num_workers, int32_t tile);
 
 /* The same for steps with an inner loop: one shard a worker, at most 64 rows. Every tick changes between the network
- * and the envs, and each change costs what the other has pushed out of the core. */
+ * and the envs, and each change costs what the other has pushed out of the core. With few envs a worker, as many rows
+ * as are its share, whole tiles or not: one claim of the network cannot be split, so nobody could help with it. */
 int32_t dr_auto_inner_shard(int32_t num_envs, int32_t num_workers, int32_t tile);
 
 /* Every env reset with this seed, all counters to zero. In a call on the batch. */
 drover_status dr_batch_reset_all(drover_batch *batch, uint64_t seed);
 
-/* env_type.c: is this table one that can be used, are these arguments its own, and what `open` decided. */
+/* env_type.c: is this table one that can be used, are these arguments its own, and what `open` decided. Tables from
+ * before `explain` end there. */
+enum { DR_ENV_TYPE_LEAST_BYTES = offsetof(drover_env_type, explain) };
 drover_status dr_env_type_check(const drover_env_type *type);
+bool dr_env_type_can_explain(const drover_env_type *type);
 drover_status dr_env_type_check_args(const drover_env_type *type, const drover_env_args *args);
 drover_status dr_env_spec_check(const drover_env_type *type, drover_env_spec *spec);
 
 /* exchange.c */
 bool dr_exchange_in_flight(const drover_batch *batch);
+bool dr_exchange_holds(const drover_batch *batch, int32_t e);
 void dr_exchange_destroy(drover_batch *batch);
 
 static inline bool dr_is_finite(float x) {

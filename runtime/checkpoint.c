@@ -147,6 +147,7 @@ static drover_status load(drover_batch *b, const unsigned char *from, size_t num
   atomic_store_explicit(&b->num_faults, h.num_faults, memory_order_relaxed);
   for (int i = 0; i < NUM_PARTS; from += parts[i++].bytes)
     if (parts[i].bytes) memcpy(parts[i].data, from, parts[i].bytes);
+  memset(b->faults, 0, (size_t)b->num_envs); /* what failed before the checkpoint is not in it */
   for (int32_t e = 0; e < b->num_envs; e++, from += b->spec.save_size)
     if (b->type->load(b->shared, b->states + (size_t)e * b->spec.state_size, from) != 0)
       return dr_fail(DROVER_ERROR_ENV, "batch load: env %d of %s could not be restored: reset the batch", (int)e,

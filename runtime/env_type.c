@@ -7,7 +7,7 @@ drover_status dr_env_type_check(const drover_env_type *type) {
   if (type->abi_version != DROVER_ENV_ABI_VERSION)
     return dr_fail(DROVER_ERROR_ENV, "env type: built for ABI version %u, this library has %u: rebuild it",
                    type->abi_version, DROVER_ENV_ABI_VERSION);
-  if (type->size != sizeof *type)
+  if (type->size < DR_ENV_TYPE_LEAST_BYTES || type->size > sizeof *type)
     return dr_fail(DROVER_ERROR_ENV,
                    "env type: its table has %u bytes, expected %zu: rebuild it with this library's headers", type->size,
                    sizeof *type);
@@ -19,6 +19,8 @@ drover_status dr_env_type_check(const drover_env_type *type) {
     return dr_fail(DROVER_ERROR_ENV, "env type %s: open, reset and step must not be NULL", type->name);
   return DROVER_OK;
 }
+
+bool dr_env_type_can_explain(const drover_env_type *type) { return type->size >= sizeof *type && type->explain; }
 
 static bool known_argument(const drover_env_type *type, const char *key) {
   for (const drover_env_arg_info *info = type->arg_infos; info && info->key; info++)
@@ -107,6 +109,7 @@ drover_status dr_env_spec_check(const drover_env_type *type, drover_env_spec *s)
   SPEC_RULE(s->num_params >= 0 && s->num_params <= 4096, "num_params must be 0..4096", s->num_params);
   SPEC_RULE(s->num_params == 0 || type->set_param, "parameters need set_param, which is NULL; num_params must be 0",
             s->num_params);
+  SPEC_RULE(s->save_size <= (size_t)1 << 32, "save_size must be 4 GiB at most", s->save_size);
   SPEC_RULE(s->save_size == 0 || (type->save && type->load), "save_size needs save and load, which are NULL",
             s->save_size);
   drover_status status = check_inner_spec(type, s);

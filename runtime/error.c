@@ -10,6 +10,9 @@ drover_status dr_fail(drover_status status, const char *format, ...) {
   va_start(args, format);
   vsnprintf(last_message, sizeof last_message, format, args);
   va_end(args);
+  /* Names from files are in it, and it ends up on terminals: one line, no control characters. */
+  for (char *c = last_message; *c; c++)
+    if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
   return status;
 }
 

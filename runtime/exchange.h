@@ -40,4 +40,13 @@ typedef struct dr_exchange {
   pthread_cond_t changed;
 } dr_exchange;
 
+/* Give one reference back; the last one frees it. */
+void dr_exchange_release(dr_exchange *x);
+
+/* exchange_step.c. Step some of what was sent, as this worker; false if nothing was waiting. */
+bool dr_exchange_step_some(dr_exchange *x, dr_worker *worker);
+
+/* For `count` envs just sent: as many roots as they can use, at most the other workers. */
+void dr_exchange_call_workers(dr_exchange *x, int32_t count);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/error.h"
+#include "runtime/fault.h"
 #include "runtime/memory.h"
 #include "runtime/policy.h"
 #include "runtime/runtime.h"
@@ -145,6 +146,11 @@ static void leave_out(const place *p, int32_t why) {
   clear_sample(p);
 }
 
+/* Not finite: kept as the fault's sentence. */
+static bool is_bad(const place *p, const char *what, const float *numbers, int32_t count) {
+  return dr_fault_find(p->batch, p->e, DR_FAULT_OF_STEP, what, numbers, (size_t)count);
+}
+
 /* Call `begin` (tick -1) or `tick` of one env, and judge what it wrote. */
 static void call(const place *p, int32_t tick) {
   drover_batch *batch = p->batch;
@@ -162,8 +168,11 @@ static void call(const place *p, int32_t tick) {
       .sample = kept ? p->sample : NULL};
   const int failed =
       tick < 0 ? batch->type->begin(batch->shared, p->state, &call) : batch->type->tick(batch->shared, p->state, &call);
-  if (failed || (!last && !dr_all_finite(p->observation, (size_t)spec->inner_observation_size)) ||
-      (kept && !dr_all_finite(p->sample, (size_t)spec->inner_sample_size)))
+  if (failed)
+    dr_fault_ask(batch, p->e, DR_FAULT_OF_STEP,
+                 tick < 0 ? "its begin returned an error" : "its tick returned an error");
+  if (failed || (!last && is_bad(p, "inner_observation", p->observation, spec->inner_observation_size)) ||
+      (kept && is_bad(p, "inner_sample", p->sample, spec->inner_sample_size)))
     leave_out(p, DR_INNER_FAILED);
 }
 
@@ -209,10 +218,10 @@ drover_status dr_inner_tick(drover_batch *batch, dr_worker *worker, const dr_row
   for (int32_t e = first; e < first + count; e++) {
     if (batch->inner.sample_ticks[e] < 0) continue;
     const place p = place_of(batch, rows, e);
-    if (sound || dr_all_finite(p.action, size))
-      call(&p, tick);
-    else
+    if (!sound && is_bad(&p, "inner_action", p.action, batch->spec.inner_action_size))
       leave_out(&p, DR_INNER_FAILED);
+    else
+      call(&p, tick);
   }
   if (tick + 1 < batch->spec.num_ticks) return DROVER_OK;
   return dr_batch_advance(batch, worker, rows, first, count);

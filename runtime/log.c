@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "runtime/error.h"
+#include "runtime/fault.h"
 #include "runtime/rollout.h"
 
 static drover_status no_memory(const char *what, int64_t count) {
@@ -26,11 +27,17 @@ static bool grow_episodes(drover_episode **episodes, float **finals, size_t widt
          grow((void **)episodes, sizeof **episodes, max, wanted);
 }
 
+static bool grow_faults(drover_fault **faults, char (**texts)[DROVER_FAULT_TEXT], int64_t *max, int64_t wanted) {
+  int64_t max_texts = *max;
+  return grow((void **)texts, sizeof **texts, &max_texts, wanted) &&
+         grow((void **)faults, sizeof **faults, max, wanted);
+}
+
 drover_status dr_log_init(dr_log *log, int64_t max_episodes, int32_t observation_size) {
   *log = (dr_log){0};
   const bool good = grow_episodes(&log->episodes, &log->final_observations, (size_t)observation_size,
                                   &log->max_episodes, max_episodes) &&
-                    grow((void **)&log->faults, sizeof *log->faults, &log->max_faults, 16);
+                    grow_faults(&log->faults, &log->fault_texts, &log->max_faults, 16);
   return good ? DROVER_OK : no_memory("episodes", max_episodes);
 }
 
@@ -38,16 +45,29 @@ void dr_log_free(dr_log *log) {
   free(log->episodes);
   free(log->final_observations);
   free(log->faults);
+  free(log->fault_texts);
   *log = (dr_log){0};
 }
 
 void dr_log_clear(dr_log *log) { log->num_episodes = log->num_faults = 0; }
 
-static drover_status log_fault(dr_log *log, int32_t step, int32_t env, int32_t reason) {
-  if (!grow((void **)&log->faults, sizeof *log->faults, &log->max_faults, log->num_faults + 1))
+static drover_status log_fault(dr_log *log, drover_fault fault, const char *text) {
+  if (!grow_faults(&log->faults, &log->fault_texts, &log->max_faults, log->num_faults + 1))
     return no_memory("faults", log->num_faults + 1);
-  log->faults[log->num_faults++] = (drover_fault){.step = step, .env = env, .reason = reason};
+  memcpy(log->fault_texts[log->num_faults], text, DROVER_FAULT_TEXT);
+  log->faults[log->num_faults++] = fault;
   return DROVER_OK;
+}
+
+/* A step's fault and that of the reset after it. */
+static drover_status log_faults(dr_log *log, const drover_batch *batch, int32_t step, int32_t e) {
+  const drover_fault of_step = {.step = step, .env = e, .reason = dr_fault_of_step(batch, e)};
+  const drover_fault of_reset = {.step = step, .env = e, .reason = dr_fault_of_reset(batch, e)};
+  drover_status status = DROVER_OK;
+  if (of_step.reason) status = log_fault(log, of_step, dr_fault_text(batch, e, DR_FAULT_OF_STEP));
+  if (of_reset.reason && status == DROVER_OK)
+    status = log_fault(log, of_reset, dr_fault_text(batch, e, DR_FAULT_OF_RESET));
+  return status;
 }
 
 static drover_status log_episode(dr_log *log, const drover_batch *batch, drover_episode episode) {
@@ -66,9 +86,7 @@ drover_status dr_log_step(dr_log *log, const drover_batch *batch, const uint8_t 
   if (!dr_any_byte(batch->ended + first, n) && !dr_any_byte(batch->faults + first, n)) return DROVER_OK;
   drover_status status = DROVER_OK;
   for (int32_t e = first; e < first + count && status == DROVER_OK; e++) {
-    const uint8_t fault = batch->faults[e];
-    if (fault & 15) status = log_fault(log, step, e, fault & 15);
-    if (fault >> 4 && status == DROVER_OK) status = log_fault(log, step, e, fault >> 4);
+    status = log_faults(log, batch, step, e);
     if (!batch->ended[e] || status != DROVER_OK) continue;
     status = log_episode(log, batch,
                          (drover_episode){.step = step,
@@ -77,7 +95,7 @@ drover_status dr_log_step(dr_log *log, const drover_batch *batch, const uint8_t 
                                           .length = batch->finished_lengths[e],
                                           .terminated = terminated[e],
                                           .truncated = truncated[e],
-                                          .faulted = (fault & 15) != 0});
+                                          .faulted = dr_fault_of_step(batch, e) != 0});
   }
   return status;
 }
@@ -95,8 +113,8 @@ static drover_status make_room(drover_rollout *r) {
       !grow_episodes(&r->episodes, &r->final_observations, (size_t)r->view.observation_size, &r->max_episodes,
                      num_episodes))
     return no_memory("episodes", num_episodes);
-  if (!grow((void **)&r->faults, sizeof *r->faults, &r->max_faults, num_faults)) return no_memory("faults", num_faults);
-  return DROVER_OK;
+  return grow_faults(&r->faults, &r->fault_texts, &r->max_faults, num_faults) ? DROVER_OK
+                                                                              : no_memory("faults", num_faults);
 }
 
 /* Every shard's log is in (step, env) order and shards are in env order: for each step, take each shard's part of it.
@@ -119,8 +137,10 @@ drover_status dr_log_merge(drover_rollout *r, int32_t num_steps) {
         if (episode->truncated && !episode->terminated) r->bootstrap_rows[r->num_bootstrap++] = episodes;
         r->episodes[episodes++] = *episode;
       }
-      for (; log->next_fault < log->num_faults && log->faults[log->next_fault].step == t; log->next_fault++)
+      for (; log->next_fault < log->num_faults && log->faults[log->next_fault].step == t; log->next_fault++) {
+        memcpy(r->fault_texts[faults], log->fault_texts[log->next_fault], DROVER_FAULT_TEXT);
         r->faults[faults++] = log->faults[log->next_fault];
+      }
     }
   }
   r->view.num_episodes = episodes;
@@ -128,5 +148,6 @@ drover_status dr_log_merge(drover_rollout *r, int32_t num_steps) {
   r->view.final_observations = r->final_observations;
   r->view.num_faults = faults;
   r->view.faults = r->faults;
+  r->view.fault_texts = (const char(*)[DROVER_FAULT_TEXT])r->fault_texts;
   return DROVER_OK;
 }

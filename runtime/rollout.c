@@ -78,10 +78,11 @@ static drover_status allocate(drover_rollout *r) {
 static void free_rollout(drover_rollout *r) {
   drover_rollout_view *v = &r->view;
   for (int32_t c = 0; r->logs && c < r->run.num_chains; c++) dr_log_free(&r->logs[c]);
-  void *const buffers[] = {v->observations, v->actions,        v->logprobs, v->values,   v->rewards,
-                           v->terminated,   v->truncated,      v->valid,    v->infos,    v->inner_samples,
-                           v->advantages,   v->returns,        r->logs,     r->episodes, r->final_observations,
-                           r->final_values, r->bootstrap_rows, r->faults};
+  void *const buffers[] = {v->observations,   v->actions,       v->logprobs,           v->values,
+                           v->rewards,        v->terminated,    v->truncated,          v->valid,
+                           v->infos,          v->inner_samples, v->advantages,         v->returns,
+                           r->logs,           r->episodes,      r->final_observations, r->final_values,
+                           r->bootstrap_rows, r->faults,        (void *)r->fault_texts};
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) free(buffers[i]);
   dr_run_free(&r->run);
 }

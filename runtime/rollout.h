@@ -14,6 +14,7 @@ typedef struct dr_log {
   float *final_observations; /* [max_episodes x observation_size] */
   int64_t num_episodes, max_episodes;
   drover_fault *faults;
+  char (*fault_texts)[DROVER_FAULT_TEXT]; /* [max_faults] */
   int64_t num_faults, max_faults;
   int64_t next_episode, next_fault; /* where merging stands */
 } dr_log;
@@ -44,6 +45,7 @@ struct drover_rollout {
   int64_t *bootstrap_rows; /* [num_bootstrap] episodes that were truncated: their final values are needed */
   int64_t num_bootstrap;
   drover_fault *faults;
+  char (*fault_texts)[DROVER_FAULT_TEXT];
   int64_t max_faults;
 };
 

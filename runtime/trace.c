@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "runtime/clock.h"
 #include "runtime/error.h"
@@ -36,9 +39,7 @@ static void write_worker(FILE *file, const dr_trace *trace, int32_t worker, uint
   }
 }
 
-drover_status dr_trace_save(const dr_trace *const *traces, int32_t num_workers, const char *path) {
-  FILE *file = fopen(path, "w");
-  if (!file) return dr_fail(DROVER_ERROR_IO, "trace: cannot write '%s': %s", path, strerror(errno));
+static bool write_file(FILE *file, const dr_trace *const *traces, int32_t num_workers) {
   uint64_t origin = UINT64_MAX, lost = 0;
   for (int32_t w = 0; w < num_workers; w++) {
     const dr_trace *trace = traces[w];
@@ -55,8 +56,28 @@ drover_status dr_trace_save(const dr_trace *const *traces, int32_t num_workers, 
   fprintf(file, "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"drover\"}}");
   for (int32_t w = 0; w < num_workers; w++) write_worker(file, traces[w], w, origin);
   fprintf(file, "\n]}\n");
-  const int failed = ferror(file);
-  if (fclose(file) != 0 || failed)
-    return dr_fail(DROVER_ERROR_IO, "trace: writing '%s' failed: %s", path, strerror(errno));
-  return DROVER_OK;
+  const bool failed = ferror(file) != 0;
+  return fclose(file) == 0 && !failed;
+}
+
+drover_status dr_trace_save(const dr_trace *const *traces, int32_t num_workers, const char *path) {
+  /* A file of another name takes the place of an earlier trace when it is whole; a device is written to directly. */
+  struct stat about;
+  const bool is_file = stat(path, &about) != 0 || S_ISREG(about.st_mode);
+  const size_t name_bytes = strlen(path) + 32;
+  char *name = malloc(name_bytes);
+  if (!name) return dr_fail(DROVER_ERROR_NO_MEMORY, "trace: no memory to write '%s'", path);
+  if (is_file)
+    snprintf(name, name_bytes, "%s.%ld.tmp", path, (long)getpid());
+  else
+    snprintf(name, name_bytes, "%s", path);
+  FILE *file = fopen(name, "w");
+  drover_status status = DROVER_OK;
+  if (!file)
+    status = dr_fail(DROVER_ERROR_IO, "trace: cannot write '%s': %s", path, strerror(errno));
+  else if (!write_file(file, traces, num_workers) || (is_file && rename(name, path) != 0))
+    status = dr_fail(DROVER_ERROR_IO, "trace: writing '%s' failed: %s", path, strerror(errno));
+  if (file && status != DROVER_OK && is_file) unlink(name);
+  free(name);
+  return status;
 }

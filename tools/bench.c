@@ -85,10 +85,7 @@ static const char *better(const dr_case *c) { return c->higher_is_better ? "high
 static void print_host(const bench_options *options, const dr_bench *bench, int width) {
   dr_host host;
   dr_host_read(&host);
-  if (host.load > 0.5 && !options->common.quiet)
-    fprintf(stderr,
-            "drover bench: other programs are running (load %.1f): expect worse figures than the machine's own\n",
-            host.load);
+  if (!options->common.quiet) dr_host_warn(&host, "bench");
   if (options->common.json) {
     dr_json_print(json_pack("{s:{s:s, s:i, s:i, s:i, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:b}}", "host", "cpu",
                             host.cpu, "cpus", host.num_cpus, "affinity", host.num_affinity, "cores", host.num_cores,
@@ -100,10 +97,10 @@ static void print_host(const bench_options *options, const dr_bench *bench, int 
   }
   printf("%s, %d of %d cores usable", host.cpu, host.num_cores, host.num_cpus);
   if (host.quota > 0) printf(" (quota %.2f)", host.quota);
-  printf(", governor %s, load %.2f, %s\n", host.governor[0] ? host.governor : "not readable", host.load, host.kernel);
+  printf("\ngovernor %s, load %.2f, %s\n", host.governor[0] ? host.governor : "not readable", host.load, host.kernel);
   printf("drover %s%s%s, %s, %d worker%s%s\n\n", drover_version(), host.commit[0] ? " at " : "", host.commit,
          host.compiler, bench->num_workers, bench->num_workers == 1 ? "" : "s",
-         options->quick ? ", quick: a look, not a measurement" : "");
+         options->quick ? "\nquick: a look, not a measurement" : "");
   printf("%-*s  %10s  %-14s  %7s  %s\n", width, "CASE", "VALUE", "UNIT", "SPREAD", "TARGET");
 }
 

@@ -354,7 +354,10 @@ int dr_bench_nested(int argc, char **argv) {
 #endif
   if (!o.plugin) o.plugin = find_plugin(plugin, sizeof plugin);
   if (!o.plugin) {
-    fputs("drover bench nested: nested_env.so is not in ../lib/drover of this program: give --plugin FILE\n", stderr);
+    fputs(
+        "drover bench nested: the experiment's environment is not installed; run it from the build "
+        "(build/release/bin/drover), or give --plugin build/release/lib/drover/nested_env.so\n",
+        stderr);
     return DR_EXIT_FAILED;
   }
   if (o.way < 0) return run_table(&o);

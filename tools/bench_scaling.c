@@ -15,13 +15,12 @@
 
 static const char command[] = "bench scaling";
 
-enum { KEY_SECONDS = DR_KEY_OWN, KEY_ROUNDS, KEY_QUICK, KEY_BARRIER, KEY_OUT, KEY_ACTIVATION, KEY_WARM };
+enum { KEY_SECONDS = DR_KEY_OWN, KEY_ROUNDS, KEY_QUICK, KEY_BARRIER, KEY_OUT, KEY_WARM };
 
 typedef struct scaling_options {
   dr_options common;
   dr_scaling_request request;
   dr_policy_choice policy, inner_policy;
-  const char *activation;
   const char *out;
 } scaling_options;
 
@@ -73,9 +72,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
       dr_options_check_output(command, "out", arg);
       o->out = arg;
       return 0;
-    case KEY_ACTIVATION:
-      o->activation = arg;
-      return 0;
     case ARGP_KEY_ARG:
       if (o->common.env) dr_usage_error(command, "takes one environment, got '%s' and '%s'", o->common.env, arg);
       o->common.env = arg;
@@ -94,7 +90,7 @@ static const struct argp_option rows[] = {
     {"policy", DR_KEY_POLICY, "P", 0, "random (default), mlp:W[,W...] (widths of hidden layers), or a safetensors file",
      1},
     DR_OPTION_INNER_POLICY,
-    {"activation", KEY_ACTIVATION, "A", 0, "Of an mlp: relu, tanh (default), elu, leaky-relu or identity", 1},
+    DR_OPTION_ACTIVATION,
     {"workers", DR_KEY_WORKERS, "W[,W...]", 0,
      "Numbers of worker threads, one table each; auto = the cores really usable. One worker is always measured", 2},
     {"barrier", KEY_BARRIER, NULL, 0, "Also with a barrier after every step: what stragglers cost then", 2},
@@ -118,11 +114,12 @@ static const char help[] =
     "clock, other programs), and not the scheduler. memory is what N environments keep, by their own account, and a "
     "row of the buffers; held by names the smallest caches that hold it, dealt out among the workers. If us/step of "
     "one thread grows where the memory passes a cache, that is what the cache was worth.\n\n"
-    "An environment with an inner loop has no plain loop to be compared with: one worker takes its place.\n\n"
+    "Where the environment has an inner loop, the plain loops evaluate its policy on blocks of 64 environments, which "
+    "make all their ticks before the next ones begin.\n\n"
     "Examples:\n"
     "  drover bench scaling --env Humanoid-v5 --barrier\n"
     "  drover bench scaling --env HalfCheetah-v5 --num-envs 64,256 --rounds 21\n"
-    "  drover bench scaling --env CartPole-v1 --policy mlp:64,64 --workers 1,2,4,8 --out cartpole.csv\n"
+    "  drover bench scaling --env CartPole-v1 --workers 1,2,4,8 --out cartpole.csv\n"
     "  drover bench scaling --env ./my_env.so --quick --json\n";
 
 /* Fill in what was not given, and refuse what does not go together. */
@@ -134,7 +131,7 @@ static void complete(scaling_options *o) {
   request->type = dr_find_env(command, c->env);
   request->args = (drover_env_args){c->num_env_args, c->env_args};
   request->num_steps = c->num_steps ? c->num_steps : 64;
-  dr_policy_choice_parse(&o->policy, command, c->policy, o->activation);
+  dr_policy_choice_parse(&o->policy, command, c->policy, c->activation);
   dr_inner_choice_parse(&o->inner_policy, command, c->inner_policy);
   if (request->num_workers == 0) {
     drover_cores cores = {.size = sizeof cores};
@@ -175,8 +172,12 @@ static void show(void *user, const char *what) {
   }
 }
 
-static int report_all(const scaling_options *o, const dr_scaling *result) {
-  dr_scaling_report report = {&o->common, &o->request, result, {{0}, {0}}};
+static int report_all(const scaling_options *o, const dr_host *host, const dr_scaling *result) {
+  dr_scaling_report report = {.common = &o->common,
+                              .request = &o->request,
+                              .result = result,
+                              .inner_policy = o->inner_policy.text,
+                              .host = *host};
   dr_caches_read(&report.caches);
   if (!o->common.json)
     dr_scaling_print(&report);
@@ -203,6 +204,9 @@ int dr_bench_scaling(int argc, char **argv) {
   o.request.progress = show;
   o.request.progress_user = &progress;
   dr_bench bench = {.stop = dr_interrupt_pending};
+  dr_host host;
+  dr_host_read(&host);
+  if (!o.common.quiet) dr_host_warn(&host, command);
   dr_interrupt_install();
   const int failed = dr_scaling_measure(result, &bench, &o.request);
   dr_progress_end(&progress);
@@ -215,7 +219,8 @@ int dr_bench_scaling(int argc, char **argv) {
     code = DR_EXIT_FAILED;
     fprintf(stderr, "drover %s: %s\n", command, bench.message);
   }
-  if (result->num_rounds > 0 && code != DR_EXIT_FAILED && report_all(&o, result) != DR_EXIT_DONE) code = DR_EXIT_FAILED;
+  if (result->num_rounds > 0 && code != DR_EXIT_FAILED && report_all(&o, &host, result) != DR_EXIT_DONE)
+    code = DR_EXIT_FAILED;
   free(result);
   return code;
 }

@@ -3,6 +3,7 @@
 #define DR_TOOLS_BENCH_SCALING_H
 
 #include "perf/caches.h"
+#include "perf/host.h"
 #include "perf/scaling.h"
 #include "tools/options.h"
 #include "tools/setup.h"
@@ -14,6 +15,8 @@ typedef struct dr_scaling_report {
   const dr_options *common;
   const dr_scaling_request *request;
   const dr_scaling *result;
+  const char *inner_policy; /* as typed, or the default; means nothing without an inner loop */
+  dr_host host;             /* before anything ran: its load is that of others */
   dr_caches caches;
 } dr_scaling_report;
 

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "perf/host.h"
 #include "tools/bench_scaling.h"
 #include "tools/format.h"
 #include "tools/json.h"
@@ -34,7 +34,7 @@ static double barrier_loss(const dr_scaling_point *point, int32_t index) {
 }
 
 static double efficiency(const dr_scaling_report *r, const dr_scaling_point *point, int32_t index) {
-  return dr_rates_ratio(&point->all[index], dr_scaling_base(point), r->request->workers[index]);
+  return dr_rates_ratio(&point->all[index], &point->loop, r->request->workers[index]);
 }
 
 static double apart(const dr_scaling_report *r, const dr_scaling_point *point, int32_t index) {
@@ -50,16 +50,20 @@ static const char *figure(char *out, const char *format, double value) {
 
 /* ---- For people ---- */
 
+static const char dashes[] = "--------------------------------"; /* under a heading that has no fixed width */
+
 static void print_head(const dr_scaling_report *r) {
   const dr_scaling_request *q = r->request;
   char bytes[DR_FORMAT_BYTES], row[DR_FORMAT_BYTES];
-  dr_host host;
-  dr_host_read(&host);
-  printf("%s, policy %s, rollouts of %d steps, %d round%s of %g s a figure\n", q->type->name, r->common->policy,
-         q->num_steps, r->result->num_rounds, r->result->num_rounds == 1 ? "" : "s", q->seconds);
-  printf("%s, %d of %d cores usable, load %.2f, %s, drover %s%s%s\n", host.cpu, host.num_cores, host.num_cpus,
-         host.load, host.kernel, drover_version(), host.commit[0] ? " at " : "", host.commit);
-  printf("An environment: %s, and %s in a row of the rollout's buffers. Caches:",
+  const dr_host *host = &r->host;
+  printf("%s, policy %s", q->type->name, r->common->policy);
+  if (r->result->num_ticks > 0)
+    printf(", %d ticks a step under inner policy %s", (int)r->result->num_ticks, r->inner_policy);
+  printf(", rollouts of %d steps, %d round%s of %g s a figure\n", q->num_steps, r->result->num_rounds,
+         r->result->num_rounds == 1 ? "" : "s", q->seconds);
+  printf("%s, %d of %d cores usable, load %.2f, %s\ndrover %s%s%s\n", host->cpu, host->num_cores, host->num_cpus,
+         host->load, host->kernel, drover_version(), host->commit[0] ? " at " : "", host->commit);
+  printf("An environment: %s, and %s in a row of the rollout's buffers.\nCaches:",
          dr_format_bytes(bytes, (double)r->result->state_bytes), dr_format_bytes(row, (double)r->result->row_bytes));
   bool known = false;
   for (int level = 1; level <= DR_MAX_CACHE_LEVELS; level++) {
@@ -76,20 +80,20 @@ static void print_head(const dr_scaling_report *r) {
 static void print_one_thread(const dr_scaling_report *r) {
   const dr_scaling_point *points = r->result->points;
   char over[32];
-  snprintf(over, sizeof over, "time / N = %d", points[0].num_envs);
+  const int width = snprintf(over, sizeof over, "time / N = %d", points[0].num_envs);
   printf("\n**One thread**\n\n");
-  printf("| %7s | %9s | %7s | %12s | %9s | %6s | %12s | %13s |\n", "envs", "memory", "held by",
-         points[0].loop.count ? "loop steps/s" : "1 worker/s", "us/step", "spread", over, "1 worker/loop");
-  puts("| ------: | --------: | ------: | -----------: | --------: | -----: | -----------: | ------------: |");
+  printf("| %7s | %9s | %7s | %12s | %9s | %6s | %s | %13s |\n", "envs", "memory", "held by", "loop steps/s", "us/step",
+         "spread", over, "1 worker/loop");
+  printf("| ------: | --------: | ------: | -----------: | --------: | -----: | %.*s: | ------------: |\n", width - 1,
+         dashes);
   for (int32_t p = 0; p < r->request->num_points; p++) {
     const dr_scaling_point *point = points + p;
-    const dr_rates *base = dr_scaling_base(point);
-    char memory[DR_FORMAT_BYTES], rate[DR_FORMAT_BYTES], one[DR_FORMAT_BYTES];
-    printf("| %7d | %9s | %7s | %12s | %9.3f | %4.1f %% | %12.3f | %13s |\n", point->num_envs,
+    const dr_rates *loop = &point->loop;
+    char memory[DR_FORMAT_BYTES], rate[DR_FORMAT_BYTES];
+    printf("| %7d | %9s | %7s | %12s | %9.3f | %4.1f %% | %*.3f | %13.3f |\n", point->num_envs,
            dr_format_bytes(memory, memory_of(r, point->num_envs)), holder(r, point->num_envs, 1),
-           dr_format_scaled(rate, median(base)), 1e6 / median(base), 100 * spread(base),
-           dr_rates_ratio(dr_scaling_base(points), base, 1),
-           figure(one, "%.3f", dr_rates_ratio(&point->one, &point->loop, 1)));
+           dr_format_scaled(rate, median(loop)), 1e6 / median(loop), 100 * spread(loop), width,
+           dr_rates_ratio(&points->loop, loop, 1), dr_rates_ratio(&point->one, loop, 1));
   }
 }
 
@@ -97,19 +101,20 @@ static void print_workers(const dr_scaling_report *r, int32_t index) {
   const dr_scaling_point *points = r->result->points;
   const int32_t workers = r->request->workers[index];
   char over[32];
-  snprintf(over, sizeof over, "/ N = %d", points[0].num_envs);
+  const int width = snprintf(over, sizeof over, "/ N = %d", points[0].num_envs);
   printf("\n**%d workers**\n\n", workers);
-  printf("| %7s | %7s | %9s | %6s | %12s | %10s | %13s | %11s |", "envs", "held by", "steps/s", "spread", over,
+  printf("| %7s | %7s | %9s | %6s | %s | %10s | %10s | %11s |", "envs", "held by", "steps/s", "spread", over,
          "efficiency", "/ 1 worker", "loops apart");
   puts(r->request->barrier ? " lost to a barrier |" : "");
-  printf("| ------: | ------: | --------: | -----: | -----------: | ---------: | ------------: | ----------: |");
+  printf("| ------: | ------: | --------: | -----: | %.*s: | ---------: | ---------: | ----------: |", width - 1,
+         dashes);
   puts(r->request->barrier ? " ----------------: |" : "");
   for (int32_t p = 0; p < r->request->num_points; p++) {
     const dr_scaling_point *point = points + p;
     char rate[DR_FORMAT_BYTES], loops[DR_FORMAT_BYTES], lost[DR_FORMAT_BYTES];
-    printf("| %7d | %7s | %9s | %4.1f %% | %12.3f | %10.3f | %13.3f | %11s |", point->num_envs,
+    printf("| %7d | %7s | %9s | %4.1f %% | %*.3f | %10.3f | %10.3f | %11s |", point->num_envs,
            holder(r, point->num_envs, workers), dr_format_scaled(rate, median(&point->all[index])),
-           100 * spread(&point->all[index]), dr_rates_ratio(&point->all[index], &points[0].all[index], 1),
+           100 * spread(&point->all[index]), width, dr_rates_ratio(&point->all[index], &points[0].all[index], 1),
            efficiency(r, point, index), dr_rates_ratio(&point->all[index], &point->one, workers),
            figure(loops, "%.3f", apart(r, point, index)));
     if (r->request->barrier) printf(" %17s |", figure(lost, "%.1f %%", 100 * barrier_loss(point, index)));
@@ -157,7 +162,7 @@ static void print_memory(const dr_scaling_report *r) {
   const dr_scaling_point *first = r->result->points, *last = first + q->num_points - 1;
   char few[DR_FORMAT_BYTES], many[DR_FORMAT_BYTES];
   printf("- One thread needs %.3f times as long for a step with N = %d (%s, held by %s) as with N = %d (%s, %s).\n",
-         dr_rates_ratio(dr_scaling_base(first), dr_scaling_base(last), 1), last->num_envs,
+         dr_rates_ratio(&first->loop, &last->loop, 1), last->num_envs,
          dr_format_bytes(many, memory_of(r, last->num_envs)), holder(r, last->num_envs, 1), first->num_envs,
          dr_format_bytes(few, memory_of(r, first->num_envs)), holder(r, first->num_envs, 1));
 }
@@ -211,8 +216,7 @@ static json_t *trend_json(const dr_scaling_report *r, int32_t index) {
 
 int dr_scaling_print_json(const dr_scaling_report *r) {
   const dr_scaling_request *q = r->request;
-  dr_host host;
-  dr_host_read(&host);
+  const dr_host *host = &r->host;
   json_t *caches = json_array(), *points = json_array(), *trends = json_array();
   for (int level = 1; level <= DR_MAX_CACHE_LEVELS; level++)
     if (r->caches.bytes[level] > 0)
@@ -225,9 +229,9 @@ int dr_scaling_print_json(const dr_scaling_report *r) {
       "{s:s, s:s, s:i, s:i, s:o, s:I, s:I, s:{s:s, s:i, s:i, s:o, s:s, s:s, s:s, s:s}, s:o, s:o, s:o}", "env",
       q->type->name, "policy", r->common->policy, "num_steps", q->num_steps, "rounds", r->result->num_rounds, "seconds",
       dr_json_number(q->seconds), "state_bytes", (json_int_t)r->result->state_bytes, "row_bytes",
-      (json_int_t)r->result->row_bytes, "host", "cpu", host.cpu, "cpus", host.num_cpus, "cores", host.num_cores, "load",
-      dr_json_number(host.load), "kernel", host.kernel, "compiler", host.compiler, "version", drover_version(),
-      "commit", host.commit, "caches", caches, "points", points, "trends", trends));
+      (json_int_t)r->result->row_bytes, "host", "cpu", host->cpu, "cpus", host->num_cpus, "cores", host->num_cores,
+      "load", dr_json_number(host->load), "kernel", host->kernel, "compiler", host->compiler, "version",
+      drover_version(), "commit", host->commit, "caches", caches, "points", points, "trends", trends));
 }
 
 /* A number of a CSV cell: empty where there is none. */
@@ -238,9 +242,12 @@ static void write_cell(FILE *file, double value) {
     fprintf(file, ",%.6g", value);
 }
 
+/* A temporary file beside it that is renamed: a full disk leaves the table that was there. */
 int dr_scaling_write_csv(const dr_scaling_report *r, const char *path) {
   const dr_scaling_request *q = r->request;
-  FILE *file = fopen(path, "we");
+  char temporary[4200];
+  snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
+  FILE *file = fopen(temporary, "we");
   if (!file) {
     fprintf(stderr, "drover bench scaling: '%s' cannot be written: %s\n", path, strerror(errno));
     return -1;
@@ -259,15 +266,17 @@ int dr_scaling_write_csv(const dr_scaling_report *r, const char *path) {
       write_cell(file, median(rates));
       write_cell(file, spread(rates));
       write_cell(file, dr_rates_ratio(rates, i < 0 ? &first->one : &first->all[i], 1));
-      write_cell(file, dr_rates_ratio(rates, dr_scaling_base(point), workers));
+      write_cell(file, dr_rates_ratio(rates, &point->loop, workers));
       write_cell(file, dr_rates_ratio(rates, &point->one, workers));
       write_cell(file, i < 0 ? NAN : apart(r, point, i));
       write_cell(file, i < 0 ? NAN : barrier_loss(point, i));
       write_cell(file, median(&point->loop));
       fputc('\n', file);
     }
+  errno = 0;
   const int failed = ferror(file);
-  if (fclose(file) == 0 && !failed) return 0;
-  fprintf(stderr, "drover bench scaling: '%s' could not be written: %s\n", path, strerror(errno));
+  if (fclose(file) == 0 && !failed && rename(temporary, path) == 0) return 0;
+  fprintf(stderr, "drover bench scaling: '%s' could not be written: %s\n", path, strerror(errno ? errno : EIO));
+  unlink(temporary);
   return -1;
 }

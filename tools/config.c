@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tools/options.h"
+#include "tools/spelling.h"
 
 enum { MOST_BYTES = 1 << 20, MOST_NAMES = 256 };
 

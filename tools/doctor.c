@@ -10,6 +10,7 @@
 
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/wrap.h"
 
 /* Control characters: C0, DEL, and C1 in UTF-8 (0xC2 0x80..0x9F). */
 char *dr_doctor_clean(char *out, const char *text) {
@@ -132,11 +133,15 @@ static void print_budget(const drover_threads_view *view, bool is_self) {
            view->runnable_max, view->cores.num_cores, view->cores.num_cores == 1 ? "" : "s");
 }
 
-static void print_finding(const drover_finding *finding, bool colour) {
+/* Broken to lines on a terminal only: a program that reads them wants each in one. */
+static void print_finding(const drover_finding *finding, bool colour, int width) {
   static const char *const colours[] = {"\033[36m", "\033[33m", "\033[1;31m"};
-  printf("  %s%s%s: %s\n", colour ? colours[finding->severity] : "", drover_severity_name(finding->severity),
-         colour ? "\033[0m" : "", finding->text);
-  if (finding->remedy[0]) printf("      -> %s\n", finding->remedy);
+  const char *severity = drover_severity_name(finding->severity);
+  printf("  %s%s%s: ", colour ? colours[finding->severity] : "", severity, colour ? "\033[0m" : "");
+  dr_print_wrapped(finding->text, (int)strlen(severity) + 4, 6, width);
+  if (!finding->remedy[0]) return;
+  fputs("      -> ", stdout);
+  dr_print_wrapped(finding->remedy, 9, 9, width);
 }
 
 void dr_doctor_print(const dr_machine *machine, const drover_threads_view *view, bool is_self) {
@@ -151,10 +156,12 @@ void dr_doctor_print(const dr_machine *machine, const drover_threads_view *view,
   print_libraries(view, is_self);
   if (!is_self) print_threads(view);
   print_budget(view, is_self);
-  const bool colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+  const char *no_colour = getenv("NO_COLOR");
+  const bool colour = isatty(STDOUT_FILENO) && !(no_colour && no_colour[0]);
+  const int width = dr_output_width(0);
   puts("\nFindings");
-  for (int32_t i = 0; i < view->num_findings; i++) print_finding(&view->findings[i], colour);
-  for (int32_t i = 0; i < machine->num_findings; i++) print_finding(&machine->findings[i], colour);
+  for (int32_t i = 0; i < view->num_findings; i++) print_finding(&view->findings[i], colour, width);
+  for (int32_t i = 0; i < machine->num_findings; i++) print_finding(&machine->findings[i], colour, width);
   const bool wrong = view->num_findings > 0 && view->findings[0].severity > DROVER_SEVERITY_NOTE;
   if (!wrong) puts(view->num_findings + machine->num_findings > 0 ? "  nothing is wrong" : "  none: nothing is wrong");
 }

@@ -11,6 +11,7 @@
 #include "tools/json.h"
 #include "tools/options.h"
 #include "tools/setup.h"
+#include "tools/wrap.h"
 
 typedef struct envs_options {
   dr_options common;
@@ -74,31 +75,50 @@ static char *arg_names(char *out, size_t size, const drover_env_type *type) {
 
 /* ---- The table ---- */
 
+static int num_args(const drover_env_type *type) {
+  int count = 0;
+  while (type->arg_infos && type->arg_infos[count].key) count++;
+  return count;
+}
+
+static void print_row(const opened_type *opened, int width, bool wide) {
+  const drover_env_spec *spec = &opened->spec;
+  char observation[32], action[32], bytes[DR_FORMAT_BYTES], limit[DR_FORMAT_BYTES] = "none", args[80];
+  if (!opened->opened) {
+    printf("%-*s  needs arguments: see `drover envs %s`\n", width, opened->type->name, opened->type->name);
+    return;
+  }
+  if (spec->max_episode_steps > 0) dr_format_integer(limit, spec->max_episode_steps);
+  printf("%-*s  %-11s  %-10s  %10s  %10s", width, opened->type->name,
+         observation_words(observation, sizeof observation, spec), action_words(action, sizeof action, spec), limit,
+         dr_format_bytes(bytes, (double)env_bytes(spec)));
+  if (wide)
+    printf("  %s\n", arg_names(args, sizeof args, opened->type));
+  else
+    printf("  %4d\n", num_args(opened->type));
+}
+
+/* A narrow terminal gets the number of arguments instead of their names. */
 static void print_table(void) {
+  enum { WIDE = 132, NO_TERMINAL = 160 };
+  const bool wide = dr_output_width(NO_TERMINAL) >= WIDE;
   int width = 4;
   for (int32_t i = 0; i < drover_env_count(); i++) {
     const int length = (int)strlen(drover_env_at(i)->name);
     if (length > width) width = length;
   }
-  printf("%-*s  %-12s  %-12s  %10s  %9s  %s\n", width, "NAME", "OBSERVATION", "ACTION", "TIME LIMIT", "BYTES/ENV",
-         "ARGUMENTS");
+  printf("%-*s  %-11s  %-10s  %10s  %10s  %s\n", width, "NAME", "OBSERVATION", "ACTION", "STEP LIMIT", "MEMORY/ENV",
+         wide ? "ARGUMENTS" : "ARGS");
   for (int32_t i = 0; i < drover_env_count(); i++) {
     const drover_env_args none = {0, NULL};
     opened_type opened;
     open_type(&opened, drover_env_at(i), &none);
-    const drover_env_spec *spec = &opened.spec;
-    if (!opened.opened) {
-      printf("%-*s  cannot be opened without arguments: %s\n", width, opened.type->name, opened.message);
-      continue;
-    }
-    char observation[32], action[32], bytes[DR_FORMAT_BYTES], limit[DR_FORMAT_BYTES] = "none", args[80];
-    if (spec->max_episode_steps > 0) dr_format_integer(limit, spec->max_episode_steps);
-    printf("%-*s  %-12s  %-12s  %10s  %9s  %s\n", width, opened.type->name,
-           observation_words(observation, sizeof observation, spec), action_words(action, sizeof action, spec), limit,
-           dr_format_integer(bytes, (int64_t)env_bytes(spec)), arg_names(args, sizeof args, opened.type));
+    print_row(&opened, width, wide);
     close_type(&opened);
   }
-  puts("\n`drover envs NAME` shows one in full. A plugin is named by its path: `drover envs ./my_env.so`.");
+  puts(
+      "\n`drover envs NAME` shows one in full: bounds, rewards' terms, arguments.\n"
+      "A plugin is named by its path: `drover envs ./my_env.so`.");
 }
 
 /* ---- One type ---- */
@@ -129,10 +149,29 @@ static void print_bounds(int32_t count, const float *low, const float *high) {
 }
 
 static void print_names(const char *title, int32_t count, const char *const *names) {
+  char text[2048];
+  size_t used = 0;
   if (count == 0) return;
+  for (int32_t i = 0; i < count && used < sizeof text; i++)
+    used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "", names[i]);
   printf("  %-12s", title);
-  for (int32_t i = 0; i < count; i++) printf("%s%s", i ? ", " : "", names[i]);
-  putchar('\n');
+  dr_print_wrapped(text, 14, 14, dr_output_width(0));
+}
+
+static void print_arguments(const drover_env_type *type) {
+  if (num_args(type) == 0) return;
+  puts("\n  Arguments (--env-arg KEY=VALUE):");
+  const int columns = dr_output_width(0);
+  int width = 0;
+  for (const drover_env_arg_info *info = type->arg_infos; info->key; info++)
+    if ((int)strlen(info->key) > width) width = (int)strlen(info->key);
+  for (const drover_env_arg_info *info = type->arg_infos; info->key; info++) {
+    char text[512];
+    snprintf(text, sizeof text, "%s (default %s)", info->help ? info->help : "",
+             info->default_value ? info->default_value : "none");
+    printf("    %-*s  ", width, info->key);
+    dr_print_wrapped(text, width + 6, width + 6, columns);
+  }
 }
 
 static void print_details(const opened_type *opened) {
@@ -140,13 +179,18 @@ static void print_details(const opened_type *opened) {
   const drover_env_spec *spec = &opened->spec;
   char words[64], state[DR_FORMAT_BYTES], more[DR_FORMAT_BYTES];
   printf("%s: %s\n\n", type->name, type->summary ? type->summary : "");
+  if (!opened->opened) {
+    printf("  cannot be opened without arguments: %s\n", opened->message);
+    print_arguments(type);
+    return;
+  }
   printf("  %-12s%s\n", "observation", observation_words(words, sizeof words, spec));
   print_bounds(spec->observation_size, spec->observation_low, spec->observation_high);
   printf("  %-12s%s\n", "action", action_words(words, sizeof words, spec));
   if (spec->action_kind == DROVER_ACTION_CONTINUOUS)
     print_bounds(spec->action_size, spec->action_low, spec->action_high);
   if (spec->max_episode_steps > 0)
-    printf("  %-12s%d steps (truncated)\n", "time limit", spec->max_episode_steps);
+    printf("  %-12s%s steps (truncated)\n", "time limit", dr_format_integer(words, spec->max_episode_steps));
   else
     printf("  %-12snone\n", "time limit");
   printf("  %-12s%s of state, %s besides\n", "memory", dr_format_bytes(state, (double)spec->state_size),
@@ -155,21 +199,18 @@ static void print_details(const opened_type *opened) {
   printf("  %-12s%s\n", "checkpoints",
          type->save && type->load && spec->save_size ? "yes" : "no (the type has no save and load)");
   if (spec->num_ticks > 0) {
-    printf("  %-12s%d ticks a step, each from %d float32 to %d by an inner policy", "inner loop", spec->num_ticks,
-           spec->inner_observation_size, spec->inner_action_size);
-    if (spec->inner_sample_size > 0) printf("; one tick's sample of %d float32 is kept", spec->inner_sample_size);
-    putchar('\n');
+    char text[256];
+    int used = snprintf(text, sizeof text, "%d ticks a step, each from %d float32 to %d by an inner policy",
+                        spec->num_ticks, spec->inner_observation_size, spec->inner_action_size);
+    if (spec->inner_sample_size > 0)
+      snprintf(text + used, sizeof text - (size_t)used, "; one tick's sample of %d float32 is kept",
+               spec->inner_sample_size);
+    printf("  %-12s", "inner loop");
+    dr_print_wrapped(text, 14, 14, dr_output_width(0));
   }
   print_names("infos", spec->num_infos, spec->info_names);
   print_names("parameters", spec->num_params, spec->param_names);
-  if (!type->arg_infos || !type->arg_infos->key) return;
-  puts("\n  Arguments (--env-arg KEY=VALUE):");
-  int width = 0;
-  for (const drover_env_arg_info *info = type->arg_infos; info->key; info++)
-    if ((int)strlen(info->key) > width) width = (int)strlen(info->key);
-  for (const drover_env_arg_info *info = type->arg_infos; info->key; info++)
-    printf("    %-*s  %s (default %s)\n", width, info->key, info->help ? info->help : "",
-           info->default_value ? info->default_value : "none");
+  print_arguments(type);
 }
 
 /* ---- JSON ---- */
@@ -287,7 +328,8 @@ int dr_cmd_envs(int argc, char **argv) {
   const drover_env_args args = {options.common.num_env_args, options.common.env_args};
   opened_type opened;
   open_type(&opened, type, &args);
-  if (!opened.opened) dr_usage_error("envs", "%s cannot be opened: %s", type->name, opened.message);
+  /* A type that has no defaults is still described: its arguments are what the user came for. */
+  if (!opened.opened && args.count > 0) dr_usage_error("envs", "%s cannot be opened: %s", type->name, opened.message);
   int code = DR_EXIT_DONE;
   if (!options.common.json)
     print_details(&opened);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "perf/clock.h"
 #include "tools/commands.h"
 #include "tools/eval_episodes.h"
 #include "tools/format.h"
@@ -15,7 +16,6 @@
 #include "tools/json.h"
 #include "tools/progress.h"
 #include "tools/setup.h"
-#include "tools/train.h"
 
 enum {
   DEFAULT_EPISODES = 100,
@@ -23,8 +23,6 @@ enum {
   STEPS_AT_ONCE = 64,
   KEY_EPISODES = DR_KEY_OWN,
   KEY_STOCHASTIC,
-  KEY_TRANSFORM,
-  KEY_MAX_EPISODE_STEPS,
   KEY_INFO_LAST
 };
 static const uint64_t EVALUATION_SEED = UINT64_C(1) << 63;
@@ -36,11 +34,11 @@ static const struct argp_option rows[] = {
     DR_OPTION_NUM_ENVS,
     DR_OPTION_SEED,
     {"policy", DR_KEY_POLICY, "P", 0, "A safetensors file; or random, or mlp:W[,W...] (untrained)", 1},
-    DR_OPTION_INNER_POLICY,
+    {"inner-policy", DR_KEY_INNER_POLICY, "P", 0, "Where the environment has an inner loop: as --policy", 1},
     {"episodes", KEY_EPISODES, "E", 0, "Episodes in all (default 100), the same number of each env", 1},
     {"stochastic", KEY_STOCHASTIC, NULL, 0, "Sample actions instead of taking the most likely", 1},
-    {"transform", KEY_TRANSFORM, "HOW", 0, "Continuous actions on their way to the env: clip (default), tanh, none", 1},
-    {"max-episode-steps", KEY_MAX_EPISODE_STEPS, "L", 0, "Time limit in steps; auto = the env's own", 1},
+    DR_OPTION_TRANSFORM,
+    DR_OPTION_MAX_EPISODE_STEPS,
     {"info-last", KEY_INFO_LAST, "K", 0, "Info columns: means of an episode's last K steps (default: all)", 1},
     {NULL, 0, NULL, 0, "How it runs:", 2},
     DR_OPTION_WORKERS,
@@ -49,18 +47,17 @@ static const struct argp_option rows[] = {
     DR_OPTION_QUIET,
     {0}};
 
-static const char *const transform_names[] = {"clip", "tanh", "none", NULL};
-
 typedef struct request {
   dr_options common;
   const drover_env_type *type;
   dr_policy_choice policy, inner;
   int64_t num_episodes;
   int64_t info_last; /* 0 = the whole episode */
-  int32_t max_episode_steps;
-  drover_action_transform transform;
   bool stochastic;
 } request;
+
+/* The random policy has no most likely action. */
+static bool is_deterministic(const request *r) { return !r->stochastic && r->policy.kind != DR_POLICY_RANDOM; }
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
   request *r = state->input;
@@ -72,12 +69,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_STOCHASTIC:
       r->stochastic = true;
       return 0;
-    case KEY_TRANSFORM:
-      r->transform = (drover_action_transform)dr_options_choice(command, "transform", arg, transform_names);
-      return 0;
-    case KEY_MAX_EPISODE_STEPS:
-      r->max_episode_steps = (int32_t)dr_options_integer(command, "max-episode-steps", arg, 1, INT32_MAX, true);
-      return 0;
     case KEY_INFO_LAST:
       r->info_last = dr_options_integer(command, "info-last", arg, 1, 1000000, true);
       return 0;
@@ -86,84 +77,45 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
   }
 }
 
-/* ---- Handles ---- */
+/* ---- Opening ---- */
 
-typedef struct handles {
-  drover_runtime *runtime;
-  drover_batch *batch;
-  drover_policy *policy, *inner_policy;
-  drover_rollout *rollout;
-  const drover_env_spec *spec;
-} handles;
-
-static drover_status open_batch(const request *r, handles *h) {
-  drover_runtime_options runtime_options;
-  drover_status status = drover_runtime_options_init(&runtime_options, sizeof runtime_options);
-  if (status) return status;
-  runtime_options.num_workers = r->common.num_workers;
-  status = drover_runtime_create(&h->runtime, &runtime_options);
-  if (status) return status;
-  dr_interrupt_watch(h->runtime);
+static drover_status open_handles(const request *r, dr_handles *h) {
   drover_batch_options options;
-  status = drover_batch_options_init(&options, sizeof options);
+  drover_status status = dr_batch_options_for(&options, &r->common);
   if (status) return status;
-  options.num_envs = r->common.num_envs;
-  options.seed = r->common.seed | EVALUATION_SEED;
-  options.max_episode_steps = r->max_episode_steps > 0 ? r->max_episode_steps : -1;
-  options.args = (drover_env_args){r->common.num_env_args, r->common.env_args};
-  status = drover_batch_create(&h->batch, h->runtime, r->type, &options);
-  if (status) return status;
-  drover_batch_view view = {.size = sizeof view};
-  status = drover_batch_get_view(h->batch, &view);
-  h->spec = view.spec;
-  return status;
-}
-
-static drover_status open_policies(const request *r, handles *h) {
-  const drover_status status = dr_policy_choice_create(&h->policy, h->runtime, h->spec, &r->policy, r->common.seed);
+  options.seed |= EVALUATION_SEED;
+  status = dr_handles_open(h, &r->common, r->type, &options);
   if (status) return status;
   if (h->spec->num_ticks > 0 && r->inner.is_default)
     dr_usage_error(r->common.command, "%s needs --inner-policy: it has a policy inside its steps", r->type->name);
-  return dr_inner_choice_create(&h->inner_policy, h->runtime, h->batch, &r->inner, r->common.seed);
+  return dr_handles_open_policies(h, &r->common, &r->policy, &r->inner);
 }
 
-static drover_status open_handles(const request *r, handles *h) {
-  drover_status status = open_batch(r, h);
-  if (!status) status = open_policies(r, h);
-  if (status) return status;
+static drover_status open_rollout(const request *r, const dr_handles *h, drover_rollout **out) {
   drover_rollout_options options;
-  status = drover_rollout_options_init(&options, sizeof options);
+  const drover_status status = drover_rollout_options_init(&options, sizeof options);
   if (status) return status;
   options.num_steps = STEPS_AT_ONCE;
-  options.deterministic = r->stochastic ? 0 : 1;
-  options.transform = r->transform;
-  return drover_rollout_create(&h->rollout, h->batch, h->policy, &options);
-}
-
-static void close_handles(handles *h) {
-  dr_interrupt_watch(NULL);
-  drover_rollout_destroy(h->rollout);
-  drover_batch_destroy(h->batch);
-  drover_policy_destroy(h->policy);
-  drover_policy_destroy(h->inner_policy);
-  drover_runtime_destroy(h->runtime);
+  options.deterministic = is_deterministic(r);
+  options.transform = r->common.transform;
+  return drover_rollout_create(out, h->batch, h->policy, &options);
 }
 
 /* ---- Playing ---- */
 
-static drover_status play(const request *r, handles *h, dr_episodes *all) {
+static drover_status play(const request *r, drover_rollout *rollout, dr_episodes *all) {
   dr_progress progress;
   dr_progress_begin(&progress, r->common.quiet);
   drover_status status = DROVER_OK;
-  const double begin = dr_train_clock();
+  const double begin = dr_seconds_now();
   while (!status && all->num_done < all->count) {
     if (dr_interrupt_pending()) status = DROVER_ERROR_CANCELLED;
-    if (!status) status = drover_rollout_collect(h->rollout);
+    if (!status) status = drover_rollout_collect(rollout);
     drover_rollout_view view = {.size = sizeof view};
-    const drover_status viewed = drover_rollout_get_view(h->rollout, &view);
+    const drover_status viewed = drover_rollout_get_view(rollout, &view);
     if (!status || status == DROVER_ERROR_CANCELLED) dr_episodes_take(all, &view);
     if (!status) status = viewed;
-    all->seconds = dr_train_clock() - begin;
+    all->seconds = dr_seconds_now() - begin;
     dr_progress_line(&progress, r->type->name, (double)all->num_done / (double)all->count, all->seconds,
                      "%" PRId64 " of %" PRId64 " episodes", all->num_done, all->count);
   }
@@ -188,7 +140,7 @@ static json_t *summary_json(const dr_episodes *all, const double *values) {
   return object;
 }
 
-static int print_json(const request *r, const handles *h, const dr_episodes *all, bool interrupted) {
+static int print_json(const request *r, const dr_handles *h, const dr_episodes *all, bool interrupted) {
   const int32_t n = r->common.num_envs;
   json_t *object = json_object(), *infos = json_object();
   for (int32_t j = 0; j < all->num_infos; j++)
@@ -197,7 +149,7 @@ static int print_json(const request *r, const handles *h, const dr_episodes *all
   json_object_set_new(object, "policy", json_string(r->common.policy));
   json_object_set_new(object, "inner_policy", h->inner_policy ? json_string(r->inner.text) : json_null());
   json_object_set_new(object, "seed", json_integer((json_int_t)r->common.seed));
-  json_object_set_new(object, "deterministic", json_boolean(!r->stochastic));
+  json_object_set_new(object, "deterministic", json_boolean(is_deterministic(r)));
   json_object_set_new(object, "num_envs", json_integer(n));
   json_object_set_new(object, "episodes", json_integer(all->num_done));
   json_object_set_new(object, "mean_return", dr_json_number(dr_episodes_summarize(all, all->returns).mean));
@@ -219,15 +171,16 @@ static void print_summary(const char *name, int width, dr_summary s) {
   printf("  %-*s %10.5g %10.5g %10.5g %10.5g\n", width, name, s.mean, s.std, s.min, s.max);
 }
 
-static void print_words(const request *r, const handles *h, const dr_episodes *all) {
+static void print_words(const request *r, const dr_handles *h, const dr_episodes *all) {
   int width = 8;
   for (int32_t j = 0; j < all->num_infos; j++) {
     const int length = (int)strlen(h->spec->info_names[j]);
     if (length > width) width = length;
   }
   char seconds[DR_FORMAT_BYTES];
-  printf("%s: %" PRId64 " episodes of %s, %s, in %s\n", r->type->name, all->num_done, r->common.policy,
-         r->stochastic ? "stochastic" : "deterministic", dr_format_seconds(seconds, all->seconds));
+  const char *how = r->policy.kind == DR_POLICY_RANDOM ? "" : is_deterministic(r) ? ", deterministic" : ", stochastic";
+  printf("%s: %" PRId64 " episodes under %s%s, in %s\n", r->type->name, all->num_done, r->common.policy, how,
+         dr_format_seconds(seconds, all->seconds));
   printf("  %-*s %10s %10s %10s %10s\n", width, "", "mean", "std", "min", "max");
   print_summary("return", width, dr_episodes_summarize(all, all->returns));
   print_summary("length", width, dr_episodes_summarize(all, all->steps));
@@ -245,13 +198,14 @@ static void print_words(const request *r, const handles *h, const dr_episodes *a
 
 /* ---- The command ---- */
 
-static int eval(const request *r, handles *h, dr_episodes *all) {
+static int eval(const request *r, dr_handles *h, drover_rollout **rollout, dr_episodes *all) {
   const char *command = r->common.command;
   drover_status status = open_handles(r, h);
+  if (!status) status = open_rollout(r, h, rollout);
   if (!status && dr_episodes_init(all, h->spec, r->common.num_envs, r->num_episodes, r->info_last) != 0)
     status = DROVER_ERROR_NO_MEMORY;
   if (status) return dr_report_failure(command, NULL, status);
-  status = play(r, h, all);
+  status = play(r, *rollout, all);
   const bool interrupted = status == DROVER_ERROR_CANCELLED;
   if (status && !interrupted) return dr_report_failure(command, NULL, status);
   if (interrupted)
@@ -274,7 +228,9 @@ int dr_cmd_eval(int argc, char **argv) {
       "Normalisation moments are those in the file.\n\n"
       "Examples:\n"
       "  drover eval --env CartPole-v1 --policy cartpole.safetensors\n"
-      "  drover eval --env HalfCheetah-v5 --policy cheetah.safetensors --episodes 20 --stochastic --json",
+      "  drover eval --env Hopper-v5 --policy hopper.safetensors --episodes 20 --json\n"
+      "\n"
+      "Defaults: CartPole-v1, 20 environments, 100 episodes.",
       NULL,
       NULL,
       NULL};
@@ -289,10 +245,12 @@ int dr_cmd_eval(int argc, char **argv) {
   if (r.common.num_envs == 0) r.common.num_envs = DEFAULT_NUM_ENVS;
   if (r.common.num_envs > r.num_episodes) r.common.num_envs = (int32_t)r.num_episodes;
   dr_interrupt_install();
-  handles h = {0};
+  dr_handles h = {0};
+  drover_rollout *rollout = NULL;
   dr_episodes all = {0};
-  const int code = eval(&r, &h, &all);
+  const int code = eval(&r, &h, &rollout, &all);
   dr_episodes_free(&all);
-  close_handles(&h);
+  drover_rollout_destroy(rollout);
+  dr_handles_close(&h);
   return code;
 }

@@ -7,6 +7,7 @@
 
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/spelling.h"
 
 typedef struct dr_command {
   const char *name;
@@ -25,8 +26,9 @@ static void print_help(void) {
   puts(
       "Usage: drover COMMAND [OPTION...]\n"
       "\n"
-      "Drover steps large batches of simulation environments as work-stealing tasks and runs\n"
-      "the policy network inside the same threads. One seed gives one result on any number of them.\n"
+      "Drover steps large batches of simulation environments as work-stealing tasks and\n"
+      "runs the policy network inside the same threads. One seed gives one result on\n"
+      "any number of them.\n"
       "\n"
       "Commands:");
   for (int i = 0; i < NUM_COMMANDS; i++) printf("  %-9s %s\n", commands[i].name, commands[i].summary);
@@ -35,15 +37,18 @@ static void print_help(void) {
       "Examples:\n"
       "  drover envs CartPole-v1\n"
       "      What the environment observes, what it takes, when it ends.\n"
-      "  drover rollout --env CartPole-v1 --num-envs 1k --steps 1k --repeat 5\n"
-      "      A million steps under a small network with random weights, timed five times.\n"
       "  drover train --env CartPole-v1 --save cartpole.safetensors\n"
-      "      A policy that balances the pole, in about two seconds; `drover eval` says how well.\n"
-      "  drover rollout --env Pendulum-v1 --policy mlp:256,256 --save pendulum.safetensors --json\n"
-      "      Keep the trajectories, and print the figures for a program to read.\n"
+      "      A policy that balances the pole, in about a second.\n"
+      "  drover eval --env CartPole-v1 --policy cartpole.safetensors\n"
+      "      How well: return and length of a hundred episodes.\n"
+      "  drover render --env CartPole-v1 --policy cartpole.safetensors --out film.gif\n"
+      "      A film of it.\n"
+      "  drover rollout --env CartPole-v1 --num-envs 1k --steps 1k --repeat 5\n"
+      "      A million steps under a small untrained network, timed five times.\n"
       "\n"
-      "`drover COMMAND --help` explains a command. Numbers may end in k (1,000) or M (1,000,000);\n"
-      "0 or auto means \"decide for me\". Exit codes: 0 done, 1 failed, 2 bad usage, 3 interrupted.");
+      "`drover COMMAND --help` or `drover help COMMAND` explains a command. Numbers may\n"
+      "end in k (1,000) or M (1,000,000); 0 or auto means \"decide for me\".\n"
+      "Exit codes: 0 done, 1 failed, 2 bad usage, 3 interrupted (what was done is saved).");
 }
 
 static int unknown_command(const char *name) {
@@ -71,6 +76,10 @@ int main(int argc, char **argv) {
     fputs("drover: a command is missing; `drover --help` lists them\n", stderr);
     return DR_EXIT_USAGE;
   }
+  /* `drover help COMMAND` is `drover COMMAND --help`. */
+  char help_option[] = "--help";
+  char *help_of[] = {argv[0], argc > 2 ? argv[2] : NULL, help_option, NULL};
+  if (argc == 3 && strcmp(argv[1], "help") == 0) argv = help_of;
   const char *name = argv[1];
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "-?") == 0 || strcmp(name, "help") == 0) {
     print_help();

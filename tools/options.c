@@ -14,24 +14,66 @@
 
 #include "tools/commands.h"
 #include "tools/format.h"
+#include "tools/spelling.h"
+#include "tools/wrap.h"
+
+const char *const dr_transform_names[] = {"clip", "tanh", "none", NULL};
 
 void dr_usage_error(const char *command, const char *format, ...) {
+  char sentence[512]; /* it repeats what was given, which may be of any length */
   va_list args;
   va_start(args, format);
-  fprintf(stderr, "drover %s: ", command);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
+  const bool cut = vsnprintf(sentence, sizeof sentence, format, args) >= (int)sizeof sentence;
   va_end(args);
+  fprintf(stderr, "drover %s: %s%s\n", command, sentence, cut ? "..." : "");
   exit(DR_EXIT_USAGE);
 }
 
+/* An argument "--word" that begins no option's name is refused with the closest one: argp proposes nothing. */
+static void check_names(const struct argp *argp, const char *command, int argc, char **argv) {
+  enum { MOST_NAMES = 256 };
+  const char *names[MOST_NAMES + 1] = {"help", "usage", NULL};
+  int count = 2;
+  for (const struct argp_option *row = argp->options; row->name || row->key || row->doc; row++)
+    if (row->name && count < MOST_NAMES) names[count++] = row->name;
+  for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+    char word[64];
+    if (strncmp(argv[i], "--", 2) != 0) continue;
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(argv[i] + 2, "="), argv[i] + 2);
+    bool known = false;
+    for (int n = 0; n < count && !known; n++) known = strncmp(word, names[n], strlen(word)) == 0;
+    if (known) continue;
+    const char *closest = dr_closest_name(word, names);
+    if (closest) dr_usage_error(command, "unrecognized option '--%s'; did you mean '--%s'?", word, closest);
+    dr_usage_error(command, "unrecognized option '--%s'; `drover %s --help` lists them", word, command);
+  }
+}
+
+/* -h is --help: argp itself knows only -?. */
+static error_t parse_help(int key, char *arg, struct argp_state *state) {
+  (void)arg;
+  if (key != 'h') return ARGP_ERR_UNKNOWN;
+  argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+  return 0;
+}
+
 void dr_options_run(const struct argp *argp, const char *command, int argc, char **argv, void *input) {
-  char program[64];
+  static const struct argp_option help_rows[] = {{NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1}, {0}};
+  static const struct argp help = {help_rows, parse_help, NULL, NULL, NULL, NULL, NULL};
+  const struct argp_child children[] = {{&help, 0, NULL, 0}, {0}};
+  struct argp with_help = *argp;
+  with_help.children = children;
+  enum { NARROW = 60, WIDE = 100 };
+  const int columns = dr_output_width(80);
+  const int width = columns < NARROW ? NARROW : columns > WIDE ? WIDE : columns;
+  char program[64], format[64];
+  check_names(argp, command, argc, argv);
   snprintf(program, sizeof program, "drover %s", command);
   argv[0] = program;
-  setenv("ARGP_HELP_FMT", "rmargin=100,opt-doc-col=31,no-dup-args-note", 0);
+  snprintf(format, sizeof format, "rmargin=%d,opt-doc-col=31,no-dup-args-note", width);
+  setenv("ARGP_HELP_FMT", format, 0);
   argp_err_exit_status = DR_EXIT_USAGE;
-  const error_t failed = argp_parse(argp, argc, argv, 0, NULL, input);
+  const error_t failed = argp_parse(&with_help, argc, argv, 0, NULL, input);
   argv[0] = NULL; /* `program` ends here */
   if (failed) dr_usage_error(command, "%s", strerror(failed));
 }
@@ -102,6 +144,9 @@ int dr_options_choice(const char *command, const char *name, const char *text, c
 void dr_options_check_output(const char *command, const char *name, const char *path) {
   struct stat info;
   if (path[0] == '\0') dr_usage_error(command, "--%s needs a file name, got ''", name);
+  if (strncmp(path, "--", 2) == 0)
+    dr_usage_error(command, "--%s needs a file name, got the option '%s'; for such a file write ./%s", name, path,
+                   path);
   if (stat(path, &info) == 0) {
     if (S_ISDIR(info.st_mode)) dr_usage_error(command, "--%s must name a file, but '%s' is a folder", name, path);
     /* It is replaced by renaming over it, which would remove a device. */
@@ -170,6 +215,17 @@ error_t dr_options_parse(int key, char *arg, dr_options *options) {
     case DR_KEY_INNER_POLICY:
       options->inner_policy = arg;
       return 0;
+    case DR_KEY_ACTIVATION:
+      options->activation = arg;
+      return 0;
+    case DR_KEY_TRANSFORM:
+      options->transform = (drover_action_transform)dr_options_choice(command, "transform", arg, dr_transform_names);
+      return 0;
+    case DR_KEY_MAX_EPISODE_STEPS:
+      options->max_episode_steps =
+          strcmp(arg, "none") == 0 ? DR_NO_TIME_LIMIT
+                                   : (int32_t)dr_options_integer(command, "max-episode-steps", arg, 1, INT32_MAX, true);
+      return 0;
     case DR_KEY_TRACE:
       options->trace = arg;
       return 0;
@@ -184,39 +240,4 @@ error_t dr_options_parse(int key, char *arg, dr_options *options) {
     default:
       return ARGP_ERR_UNKNOWN;
   }
-}
-
-/* Edit distance of Levenshtein, without case; names longer than the table count as far away. */
-static size_t edit_distance(const char *a, const char *b) {
-  enum { MOST = 63 };
-  size_t row[MOST + 1];
-  const size_t a_length = strlen(a), b_length = strlen(b);
-  if (a_length > MOST || b_length > MOST) return SIZE_MAX;
-  for (size_t j = 0; j <= b_length; j++) row[j] = j;
-  for (size_t i = 1; i <= a_length; i++) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b_length; j++) {
-      const size_t change = diagonal + ((a[i - 1] | 0x20) != (b[j - 1] | 0x20));
-      diagonal = row[j];
-      const size_t best = (row[j - 1] < diagonal ? row[j - 1] : diagonal) + 1;
-      row[j] = change < best ? change : best;
-    }
-  }
-  return row[b_length];
-}
-
-const char *dr_closest_name(const char *text, const char *const *names) {
-  const char *closest = NULL;
-  size_t closest_distance = strlen(text) / 2 + 1;
-  for (int i = 0; names[i]; i++) {
-    /* The beginning of a name is as good as a small slip. */
-    const bool prefix = text[0] != '\0' && strncmp(text, names[i], strlen(text)) == 0;
-    const size_t distance = prefix ? 1 : edit_distance(text, names[i]);
-    if (distance < closest_distance) {
-      closest = names[i];
-      closest_distance = distance;
-    }
-  }
-  return closest;
 }

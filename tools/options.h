@@ -12,6 +12,7 @@
 
 enum {
   DR_MAX_ENV_ARGS = 64,
+  DR_NO_TIME_LIMIT = -1,
   DR_KEY_ENV = 'e',
   DR_KEY_ENV_ARG = 'a',
   DR_KEY_NUM_ENVS = 'n',
@@ -25,6 +26,9 @@ enum {
   DR_KEY_JSON,
   DR_KEY_TRACE,
   DR_KEY_INNER_POLICY,
+  DR_KEY_ACTIVATION,
+  DR_KEY_TRANSFORM,
+  DR_KEY_MAX_EPISODE_STEPS,
   DR_KEY_OWN = 0x200 /* the first key of a subcommand's own options */
 };
 
@@ -40,7 +44,16 @@ enum {
 #define DR_OPTION_SEED \
   { "seed", DR_KEY_SEED, "S", 0, "Seed of everything random (default 0)", 1 }
 #define DR_OPTION_POLICY \
-  { "policy", DR_KEY_POLICY, "P", 0, "random, mlp:W[,W...] (widths of hidden layers), or a safetensors file", 1 }
+  { "policy", DR_KEY_POLICY, "P", 0, "random, mlp:W[,W...] (hidden widths) or a safetensors file", 1 }
+#define DR_OPTION_ACTIVATION \
+  { "activation", DR_KEY_ACTIVATION, "A", 0, "Of an mlp: relu, tanh (default), elu, leaky-relu, identity", 1 }
+#define DR_OPTION_TRANSFORM                                                                                            \
+  {                                                                                                                    \
+    "transform", DR_KEY_TRANSFORM, "HOW", 0, "Continuous actions on their way to the env: clip (default), tanh, none", \
+        1                                                                                                              \
+  }
+#define DR_OPTION_MAX_EPISODE_STEPS \
+  { "max-episode-steps", DR_KEY_MAX_EPISODE_STEPS, "L", 0, "Time limit in steps; auto = the env's own, or none", 1 }
 #define DR_OPTION_INNER_POLICY                                                                       \
   {                                                                                                  \
     "inner-policy", DR_KEY_INNER_POLICY, "P", 0,                                                     \
@@ -75,10 +88,16 @@ typedef struct dr_options {
   int32_t chunk;
   const char *policy;
   const char *inner_policy;
+  const char *activation;
+  drover_action_transform transform;
+  int32_t max_episode_steps; /* 0 = the env's own, DR_NO_TIME_LIMIT = none */
   const char *trace;
   bool json;
   bool quiet;
 } dr_options;
+
+/* Names of drover_action_transform in its order, ended by NULL. */
+extern const char *const dr_transform_names[];
 
 /* Print "drover COMMAND: sentence" and exit with code 2. */
 _Noreturn void dr_usage_error(const char *command, const char *format, ...) DROVER_PRINTF(2, 3);
@@ -102,11 +121,8 @@ double dr_options_real(const char *command, const char *name, const char *text, 
 /* The index of `text` in `names` (ended by NULL), or a usage error that lists them. */
 int dr_options_choice(const char *command, const char *name, const char *text, const char *const *names);
 
-/* The files that --`name` will write: an existing folder that can be written to, not a folder itself. Checked before
- * the run, so that a long one is not lost. */
+/* The file that --`name` will write must be a regular one, or new, in a folder that can be written to; else a usage
+ * error. Checked before the run, so that a long one is not lost. */
 void dr_options_check_output(const char *command, const char *name, const char *path);
-
-/* The name in `names` (ended by NULL) closest to `text` by edit distance, or NULL if none is near. */
-const char *dr_closest_name(const char *text, const char *const *names);
 
 #endif

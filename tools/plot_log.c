@@ -167,12 +167,14 @@ static char *read_svg(const char *picture) {
   return NULL;
 }
 
-int dr_plot_page(const char *command, const dr_plot_log *logs, int num_logs, const char *picture) {
+int dr_plot_page(const char *command, const dr_plot_log *logs, int num_logs, const char *picture, const char *path) {
+  errno = 0;
   char *svg = read_svg(picture);
   FILE *out = svg ? fopen(picture, "we") : NULL;
   if (!out) {
+    fprintf(stderr, "drover %s: '%s' cannot be written: %s\n", command, path, strerror(errno ? errno : EIO));
     free(svg);
-    return fail(command, picture, "cannot be read again or written");
+    return -1;
   }
   fputs(
       "<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>",
@@ -192,6 +194,9 @@ int dr_plot_page(const char *command, const dr_plot_log *logs, int num_logs, con
   fputs(svg, out);
   put_table(out, logs, num_logs);
   free(svg);
+  errno = 0;
   const bool failed = ferror(out) != 0;
-  return fclose(out) == 0 && !failed ? 0 : fail(command, picture, "cannot be written");
+  if (fclose(out) == 0 && !failed) return 0;
+  fprintf(stderr, "drover %s: '%s' cannot be written: %s\n", command, path, strerror(errno ? errno : EIO));
+  return -1;
 }

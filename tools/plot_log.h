@@ -26,7 +26,8 @@ const double *dr_plot_log_column(const dr_plot_log *log, const char *name);
 /* Write "steps mean least most" lines of a column, of at most some hundred equal bins. */
 void dr_plot_log_bins(const dr_plot_log *log, const double *column, FILE *out);
 
-/* Turn the SVG file `picture` into an HTML page that holds it and a table of the last figures. */
-int dr_plot_page(const char *command, const dr_plot_log *logs, int num_logs, const char *picture);
+/* Turn the SVG file `picture`, which is to become `path`, into an HTML page that holds it and a table of the last
+ * figures. */
+int dr_plot_page(const char *command, const dr_plot_log *logs, int num_logs, const char *picture, const char *path);
 
 #endif

@@ -34,39 +34,22 @@ static void fill_bar(char *bar, int width, double fraction) {
   bar[width] = '\0';
 }
 
-static void draw_bar(const dr_progress *progress, double fraction, const char *speed, const char *left) {
-  enum { WIDTH = 30 };
-  char bar[WIDTH + 1];
-  fill_bar(bar, WIDTH, fraction);
-  fprintf(stderr, "\r%s  [%s] %3.0f %%  %s steps/s  %s left\033[K", progress->label, bar, fraction * 100, speed, left);
+/* The terminal's columns; 80 if it does not say. */
+static int terminal_width(void) {
+  struct winsize size;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 void dr_progress_show(void *user, const drover_progress *done) {
   dr_progress *progress = user;
   dr_interrupt_repeat();
-  if (progress->quiet || done->env_steps_total <= 0 || done->seconds <= 0) return;
-  if (!progress->terminal && done->seconds - progress->seconds_shown < PLAIN_INTERVAL_S) return;
-  if (atomic_exchange_explicit(&progress->busy, true, memory_order_acquire)) return;
-
-  const double fraction = (double)done->env_steps_done / (double)done->env_steps_total;
+  if (done->env_steps_total <= 0 || done->seconds <= 0) return;
   const double rate = (double)done->env_steps_done / done->seconds;
   const double left_s = rate > 0 ? (double)(done->env_steps_total - done->env_steps_done) / rate : 0;
   char speed[DR_FORMAT_BYTES], left[DR_FORMAT_BYTES];
-  dr_format_scaled(speed, rate);
-  dr_format_seconds(left, left_s);
-  if (progress->terminal)
-    draw_bar(progress, fraction, speed, left);
-  else
-    fprintf(stderr, "%s: %.0f %%, %s steps/s, %s left\n", progress->label, fraction * 100, speed, left);
-  progress->drawn = progress->terminal;
-  progress->seconds_shown = done->seconds;
-  atomic_store_explicit(&progress->busy, false, memory_order_release);
-}
-
-/* The terminal's columns; 80 if it does not say. */
-static int terminal_width(void) {
-  struct winsize size;
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  dr_progress_line(progress, progress->label, (double)done->env_steps_done / (double)done->env_steps_total,
+                   done->seconds, "%s steps/s, %s left", dr_format_scaled(speed, rate),
+                   dr_format_seconds(left, left_s));
 }
 
 void dr_progress_line(dr_progress *progress, const char *label, double fraction, double seconds, const char *format,
@@ -74,7 +57,9 @@ void dr_progress_line(dr_progress *progress, const char *label, double fraction,
   enum { WIDTH = 20, NARROW = 10, MOST = 512, MOST_LABEL = 96 };
   if (progress->quiet) return;
   const double interval = progress->terminal ? TERMINAL_INTERVAL_S : PLAIN_INTERVAL_S;
-  if (seconds >= progress->seconds_shown && seconds - progress->seconds_shown < interval && fraction < 1) return;
+  if (seconds >= progress->seconds_shown && seconds - progress->seconds_shown < interval &&
+      (fraction < 1 || !progress->terminal))
+    return;
   if (atomic_exchange_explicit(&progress->busy, true, memory_order_acquire)) return;
 
   char words[MOST], line[MOST + MOST_LABEL + WIDTH + 16], bar[WIDTH + 1];

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "perf/clock.h"
 #include "tools/commands.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
@@ -13,14 +13,10 @@
 enum {
   DEFAULT_NUM_ENVS = 1024,
   DEFAULT_NUM_STEPS = 256,
-  TRACE_EVENTS = 100000, /* the latest ones of each worker: what a viewer still opens with ease */
   KEY_REPEAT = DR_KEY_OWN,
   KEY_SAVE,
-  KEY_ACTIVATION,
   KEY_DETERMINISTIC,
-  KEY_TRANSFORM,
   KEY_AUTORESET,
-  KEY_MAX_EPISODE_STEPS,
   KEY_FAULT_LIMIT,
   KEY_GAMMA,
   KEY_GAE_LAMBDA,
@@ -29,7 +25,6 @@ enum {
 };
 
 const char *const dr_autoreset_names[] = {"same-step", "next-step", "disabled", NULL};
-const char *const dr_transform_names[] = {"clip", "tanh", "none", NULL};
 
 /* ---- What the user asks for ---- */
 
@@ -42,11 +37,11 @@ static const struct argp_option rows[] = {
     DR_OPTION_SEED,
     DR_OPTION_POLICY,
     DR_OPTION_INNER_POLICY,
-    {"activation", KEY_ACTIVATION, "A", 0, "Of an mlp: relu, tanh (default), elu, leaky-relu or identity", 1},
+    DR_OPTION_ACTIVATION,
     {"deterministic", KEY_DETERMINISTIC, NULL, 0, "The policy's mode instead of samples", 1},
-    {"transform", KEY_TRANSFORM, "HOW", 0, "Continuous actions on their way to the env: clip (default), tanh, none", 1},
+    DR_OPTION_TRANSFORM,
     {"autoreset", KEY_AUTORESET, "WHEN", 0, "same-step (default), next-step or disabled", 1},
-    {"max-episode-steps", KEY_MAX_EPISODE_STEPS, "L", 0, "Time limit in steps; auto = the env's own, or none", 1},
+    DR_OPTION_MAX_EPISODE_STEPS,
     {"fault-limit", KEY_FAULT_LIMIT, "F", 0, "Stop after more than F failed envs (default 100 + N)", 1},
     {"gamma", KEY_GAMMA, "G", 0, "Discount of the advantages (default 0.99)", 1},
     {"gae-lambda", KEY_GAE_LAMBDA, "L", 0, "Lambda of the advantages (default 0.95)", 1},
@@ -74,27 +69,12 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_SAVE:
       request->save = arg;
       return 0;
-    case KEY_ACTIVATION:
-      request->activation = arg;
-      return 0;
     case KEY_DETERMINISTIC:
       request->deterministic = true;
-      return 0;
-    case KEY_TRANSFORM:
-      request->transform = (drover_action_transform)dr_options_choice(command, "transform", arg, dr_transform_names);
       return 0;
     case KEY_AUTORESET:
       request->autoreset = (drover_autoreset)dr_options_choice(command, "autoreset", arg, dr_autoreset_names);
       return 0;
-    case KEY_MAX_EPISODE_STEPS: {
-      if (strcmp(arg, "none") == 0) {
-        request->max_episode_steps = 0;
-        return 0;
-      }
-      const int64_t limit = dr_options_integer(command, "max-episode-steps", arg, 1, INT32_MAX, true);
-      request->max_episode_steps = limit == 0 ? -1 : (int32_t)limit;
-      return 0;
-    }
     case KEY_FAULT_LIMIT:
       request->fault_limit = dr_options_integer(command, "fault-limit", arg, 0, INT64_MAX, false);
       return 0;
@@ -123,7 +103,7 @@ static void complete(dr_rollout_request *request) {
   request->type = dr_find_env(common->command, common->env);
   if (common->num_envs == 0) common->num_envs = DEFAULT_NUM_ENVS;
   if (common->num_steps == 0) common->num_steps = DEFAULT_NUM_STEPS;
-  dr_policy_choice_parse(&request->policy, common->command, common->policy, request->activation);
+  dr_policy_choice_parse(&request->policy, common->command, common->policy, common->activation);
   dr_inner_choice_parse(&request->inner_policy, common->command, common->inner_policy);
   if (request->save) dr_options_check_output(common->command, "save", request->save);
   if (common->trace) dr_options_check_output(common->command, "trace", common->trace);
@@ -131,87 +111,50 @@ static void complete(dr_rollout_request *request) {
 
 /* ---- Handles ---- */
 
-typedef struct dr_handles {
-  drover_runtime *runtime;
-  drover_batch *batch;
-  drover_policy *policy;
-  drover_policy *inner_policy; /* NULL without an inner loop */
+typedef struct session {
+  const dr_rollout_request *request;
+  dr_handles handles;
   drover_rollout *rollout;
-} dr_handles;
+  dr_progress progress;
+  dr_rollout_figures figures;
+} session;
 
-static drover_status open_batch(const dr_rollout_request *request, dr_handles *handles, dr_rollout_figures *figures) {
-  const dr_options *common = &request->common;
-  drover_runtime_options runtime_options;
-  drover_status status = drover_runtime_options_init(&runtime_options, sizeof runtime_options);
-  if (status != DROVER_OK) return status;
-  runtime_options.num_workers = common->num_workers;
-  runtime_options.trace_events = common->trace ? TRACE_EVENTS : 0;
-  status = drover_runtime_create(&handles->runtime, &runtime_options);
-  if (status != DROVER_OK) return status;
-  dr_interrupt_watch(handles->runtime);
-
-  figures->env = request->type->name;
+static drover_status open_batch(session *s) {
+  const dr_rollout_request *request = s->request;
   drover_batch_options options;
-  status = drover_batch_options_init(&options, sizeof options);
+  drover_status status = dr_batch_options_for(&options, &request->common);
   if (status != DROVER_OK) return status;
-  options.num_envs = common->num_envs;
-  options.seed = common->seed;
-  options.shard = common->shard;
-  options.chunk = common->chunk;
   options.autoreset = request->autoreset;
-  options.max_episode_steps = request->max_episode_steps;
   options.fault_limit = request->fault_limit;
   options.scalar = request->scalar;
-  options.args = (drover_env_args){common->num_env_args, common->env_args};
-  status = drover_batch_create(&handles->batch, handles->runtime, request->type, &options);
+  status = dr_handles_open(&s->handles, &request->common, request->type, &options);
   if (status != DROVER_OK) return status;
-  return drover_batch_get_sizes(handles->batch, &figures->shard, &figures->chunk);
+  s->figures.spec = *s->handles.spec;
+  return drover_batch_get_sizes(s->handles.batch, &s->figures.shard, &s->figures.chunk);
 }
 
-static drover_status open_rollout(const dr_rollout_request *request, dr_handles *handles, dr_progress *progress,
-                                  dr_rollout_figures *figures) {
-  drover_batch_view view = {.size = sizeof view};
-  drover_status status = drover_batch_get_view(handles->batch, &view);
+static drover_status open_rollout(session *s) {
+  const dr_rollout_request *request = s->request;
+  drover_status status =
+      dr_handles_open_policies(&s->handles, &request->common, &request->policy, &request->inner_policy);
   if (status != DROVER_OK) return status;
-  figures->spec = *view.spec;
-  status = dr_inner_choice_create(&handles->inner_policy, handles->runtime, handles->batch, &request->inner_policy,
-                                  request->common.seed);
-  if (status != DROVER_OK) return status;
-  status =
-      dr_policy_choice_create(&handles->policy, handles->runtime, view.spec, &request->policy, request->common.seed);
-  if (status != DROVER_OK) return status;
-  status = drover_policy_get_spec(handles->policy, &figures->policy_spec);
+  status = drover_policy_get_spec(s->handles.policy, &s->figures.policy_spec);
   if (status != DROVER_OK) return status;
   drover_rollout_options options;
   status = drover_rollout_options_init(&options, sizeof options);
   if (status != DROVER_OK) return status;
   options.num_steps = request->common.num_steps;
   options.deterministic = request->deterministic;
-  options.transform = request->transform;
+  options.transform = request->common.transform;
   options.gamma = request->gamma;
   options.gae_lambda = request->gae_lambda;
   options.barrier = request->barrier;
   options.progress = dr_progress_show;
-  options.progress_user = progress;
-  return drover_rollout_create(&handles->rollout, handles->batch, handles->policy, &options);
-}
-
-static void close_handles(dr_handles *handles) {
-  dr_interrupt_watch(NULL);
-  drover_rollout_destroy(handles->rollout);
-  drover_policy_destroy(handles->policy);
-  drover_batch_destroy(handles->batch);
-  drover_policy_destroy(handles->inner_policy);
-  drover_runtime_destroy(handles->runtime);
+  options.progress_user = &s->progress;
+  return drover_rollout_create(&s->rollout, s->handles.batch, s->handles.policy, &options);
 }
 
 /* ---- Running ---- */
-
-static double seconds_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static int32_t count_threads(void) {
   FILE *file = fopen("/proc/self/status", "re");
@@ -224,73 +167,63 @@ static int32_t count_threads(void) {
 }
 
 /* One collect; *seconds is what it took, whatever came of it. */
-static drover_status timed_collect(dr_handles *handles, double *seconds) {
+static drover_status timed_collect(session *s, double *seconds) {
   if (dr_interrupt_pending()) return DROVER_ERROR_CANCELLED;
-  const double begin = seconds_now();
-  const drover_status status = drover_rollout_collect(handles->rollout);
-  *seconds = seconds_now() - begin;
+  const double begin = dr_seconds_now();
+  const drover_status status = drover_rollout_collect(s->rollout);
+  *seconds = dr_seconds_now() - begin;
   return status;
 }
 
-static int compare_doubles(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(const double *values, int32_t count) {
-  double sorted[DR_MAX_REPEAT];
-  memcpy(sorted, values, (size_t)count * sizeof *values);
-  qsort(sorted, (size_t)count, sizeof *sorted, compare_doubles);
-  return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-}
-
 /* What the last collect left. A stopped run still has rows. */
-static drover_status read_figures(dr_handles *handles, dr_rollout_figures *figures) {
+static drover_status read_figures(session *s) {
+  dr_rollout_figures *figures = &s->figures;
   figures->stats.size = sizeof figures->stats;
   figures->view.size = sizeof figures->view;
   const int32_t threads = count_threads();
-  drover_status status = drover_runtime_get_stats(handles->runtime, &figures->stats);
-  if (status == DROVER_OK) status = drover_rollout_get_view(handles->rollout, &figures->view);
+  drover_status status = drover_runtime_get_stats(s->handles.runtime, &figures->stats);
+  if (status == DROVER_OK) status = drover_rollout_get_view(s->rollout, &figures->view);
   if (status == DROVER_OK) figures->shard = figures->view.shard;
   /* A run that was stopped at once has nothing to digest. */
   if (status == DROVER_OK && figures->view.num_steps_done > 0)
-    status = drover_rollout_digest(handles->rollout, &figures->digest);
+    status = drover_rollout_digest(s->rollout, &figures->digest);
   if (status != DROVER_OK) return status;
   figures->max_threads = figures->stats.max_threads > threads ? figures->stats.max_threads : threads;
   figures->env_steps = (int64_t)figures->view.num_steps_done * figures->num_envs;
   return DROVER_OK;
 }
 
+/* Back to the beginning for rollout `index`; what it is about is shown, and the counters leave the warm-up out. */
+static drover_status begin_rollout(session *s, int32_t index) {
+  const dr_rollout_request *request = s->request;
+  drover_status status = DROVER_OK;
+  if (index > 0) status = drover_batch_reset(s->handles.batch, request->common.seed);
+  if (index == 1 && status == DROVER_OK) status = drover_runtime_reset_stats(s->handles.runtime);
+  if (request->repeat == 0)
+    dr_progress_label(&s->progress, "%s", s->figures.env);
+  else if (index == 0)
+    dr_progress_label(&s->progress, "%s, warm-up", s->figures.env);
+  else
+    dr_progress_label(&s->progress, "%s, %d of %d", s->figures.env, index, request->repeat);
+  return status;
+}
+
 /* One warm-up and R timed rollouts, each from the same beginning; without --repeat one timed rollout. Sets
  * *different_at to the rollout whose digest differed from the first, else 0. */
-static drover_status run_all(const dr_rollout_request *request, dr_handles *handles, dr_progress *progress,
-                             dr_rollout_figures *figures, int32_t *different_at) {
-  const int32_t count = request->repeat > 0 ? request->repeat + 1 : 1;
+static drover_status run_all(session *s, int32_t *different_at) {
+  dr_rollout_figures *figures = &s->figures;
+  const int32_t repeat = s->request->repeat;
   uint64_t first_digest = 0;
-  for (int32_t i = 0; i < count; i++) {
-    const bool warm_up = i == 0 && request->repeat > 0;
-    if (i > 0) {
-      const drover_status status = drover_batch_reset(handles->batch, request->common.seed);
-      if (status != DROVER_OK) return status;
-    }
-    if (i == 1) {
-      const drover_status status = drover_runtime_reset_stats(handles->runtime);
-      if (status != DROVER_OK) return status;
-    }
-    if (warm_up)
-      dr_progress_label(progress, "%s, warm-up", figures->env);
-    else if (request->repeat > 0)
-      dr_progress_label(progress, "%s, %d of %d", figures->env, i, request->repeat);
-    else
-      dr_progress_label(progress, "%s", figures->env);
-
+  for (int32_t i = 0; i <= repeat; i++) {
     double seconds = 0;
-    figures->status = timed_collect(handles, &seconds);
+    drover_status status = begin_rollout(s, i);
+    if (status != DROVER_OK) return status;
+    figures->status = timed_collect(s, &seconds);
     const bool stopped = figures->status == DROVER_ERROR_CANCELLED || figures->status == DROVER_ERROR_FAULTS;
     if (figures->status != DROVER_OK && !stopped) return figures->status;
-    const drover_status status = read_figures(handles, figures);
+    status = read_figures(s);
     if (status != DROVER_OK) return status;
-    if (!warm_up || stopped) {
+    if (i > 0 || repeat == 0 || stopped) {
       figures->samples[figures->num_samples++] = seconds;
       figures->env_steps_timed += figures->env_steps;
     }
@@ -306,42 +239,44 @@ static drover_status run_all(const dr_rollout_request *request, dr_handles *hand
 
 /* ---- The command ---- */
 
-/* Everything after the options: run, save, report. Returns the exit code. */
-static int rollout(const dr_rollout_request *request, dr_handles *handles, dr_rollout_figures *figures) {
-  const char *command = request->common.command;
-  dr_progress progress;
-  dr_progress_begin(&progress, request->common.quiet);
-  figures->num_envs = request->common.num_envs;
-  figures->num_steps = request->common.num_steps;
-  drover_status status = open_batch(request, handles, figures);
-  if (status != DROVER_OK) return dr_report_failure(command, NULL, status);
-  status = open_rollout(request, handles, &progress, figures);
-  if (status != DROVER_OK) return dr_report_failure(command, NULL, status);
-
-  int32_t different_at = 0;
-  status = run_all(request, handles, &progress, figures, &different_at);
-  dr_progress_end(&progress);
-  if (status != DROVER_OK) return dr_report_failure(command, NULL, status);
-  if (figures->num_samples > 0) figures->seconds = median(figures->samples, figures->num_samples);
-
-  int code = DR_EXIT_DONE;
+/* What the run came to: a sentence on stderr unless all is well, and the exit code. */
+static int judge(const session *s, int32_t different_at) {
+  const dr_rollout_figures *figures = &s->figures;
   if (different_at > 0) {
     fprintf(stderr, "drover rollout: rollout %d gave other bytes than the first one with the same seed; see --help\n",
             different_at);
-    code = DR_EXIT_FAILED;
-  } else if (figures->status == DROVER_ERROR_CANCELLED) {
-    fprintf(stderr, "drover rollout: interrupted; %d of %d steps were done by all envs and are kept\n",
-            figures->view.num_steps_done, figures->num_steps);
-    code = DR_EXIT_INTERRUPTED;
-  } else if (figures->status == DROVER_ERROR_FAULTS) {
-    code = dr_report_failure(command, NULL, figures->status);
+    return DR_EXIT_FAILED;
   }
+  if (figures->status == DROVER_ERROR_FAULTS) return dr_report_failure("rollout", NULL, figures->status);
+  if (figures->status != DROVER_ERROR_CANCELLED) return DR_EXIT_DONE;
+  fprintf(stderr, "drover rollout: interrupted; %d of %d steps were done by all envs and are kept\n",
+          figures->view.num_steps_done, figures->num_steps);
+  return DR_EXIT_INTERRUPTED;
+}
+
+/* Everything after the options: run, save, report. Returns the exit code. */
+static int rollout(session *s) {
+  const dr_rollout_request *request = s->request;
+  const char *command = request->common.command;
+  dr_rollout_figures *figures = &s->figures;
+  int32_t different_at = 0;
+  dr_progress_begin(&s->progress, request->common.quiet);
+  drover_status status = open_batch(s);
+  if (status == DROVER_OK) status = open_rollout(s);
+  if (status == DROVER_OK) status = run_all(s, &different_at);
+  dr_progress_end(&s->progress);
+  if (status != DROVER_OK) return dr_report_failure(command, NULL, status);
+  if (figures->num_samples > 0) figures->seconds = dr_median(figures->samples, figures->num_samples);
+
+  int code = judge(s, different_at);
   if (request->save) {
     status = dr_rollout_save(request, figures);
+    figures->is_saved = status == DROVER_OK;
     if (status != DROVER_OK) code = dr_report_failure(command, "--save", status);
   }
   if (request->common.trace) {
-    status = drover_runtime_save_trace(handles->runtime, request->common.trace);
+    status = drover_runtime_save_trace(s->handles.runtime, request->common.trace);
+    figures->is_traced = status == DROVER_OK;
     if (status != DROVER_OK) code = dr_report_failure(command, "--trace", status);
   }
   if (!request->common.json)
@@ -362,30 +297,32 @@ int dr_cmd_rollout(int argc, char **argv) {
       "own, or draws random numbers elsewhere than from its stream.\n\n"
       "Examples:\n"
       "  drover rollout --repeat 5\n"
-      "  drover rollout --env Spin-v0 --env-arg cost=20us,dist=pareto --num-envs 64 --policy random\n"
-      "  drover rollout --env Pendulum-v1 --steps 1k --save pendulum.safetensors --trace pendulum.trace.json\n"
+      "  drover rollout --env Spin-v0 --env-arg cost=20us,dist=pareto --policy random\n"
+      "  drover rollout --env Pendulum-v1 --steps 1k --save pendulum.safetensors\n"
+      "  drover rollout --env Humanoid-v5 --num-envs 64 --trace humanoid.trace.json\n"
       "\n"
       "Defaults: CartPole-v1, 1,024 environments, 256 steps, mlp:64,64.",
       NULL,
       NULL,
       NULL};
-  dr_rollout_request request = {.common = {.command = "rollout"},
-                                .max_episode_steps = -1,
-                                .fault_limit = -1,
-                                .gamma = 0.99f,
-                                .gae_lambda = 0.95f};
+  dr_rollout_request request = {
+      .common = {.command = "rollout"}, .fault_limit = -1, .gamma = 0.99f, .gae_lambda = 0.95f};
   dr_options_run(&argp, "rollout", argc, argv, &request);
   complete(&request);
   dr_interrupt_install();
 
-  dr_handles handles = {0};
-  dr_rollout_figures *figures = calloc(1, sizeof *figures);
-  if (!figures) {
+  session *s = calloc(1, sizeof *s);
+  if (!s) {
     fputs("drover rollout: out of memory\n", stderr);
     return DR_EXIT_FAILED;
   }
-  const int code = rollout(&request, &handles, figures);
-  close_handles(&handles);
-  free(figures);
+  s->request = &request;
+  s->figures.env = request.type->name;
+  s->figures.num_envs = request.common.num_envs;
+  s->figures.num_steps = request.common.num_steps;
+  const int code = rollout(s);
+  drover_rollout_destroy(s->rollout);
+  dr_handles_close(&s->handles);
+  free(s);
   return code;
 }

@@ -5,30 +5,27 @@
 #include <drover/drover.h>
 #include <stdbool.h>
 
+#include "perf/statistics.h"
 #include "tools/options.h"
 #include "tools/setup.h"
 
-enum { DR_MAX_REPEAT = 1000 };
+enum { DR_MAX_REPEAT = DR_STATISTICS_MOST };
 
-/* Names of drover_autoreset and drover_action_transform in their order, ended by NULL. */
+/* Names of drover_autoreset in its order, ended by NULL. */
 extern const char *const dr_autoreset_names[];
-extern const char *const dr_transform_names[];
 
 typedef struct dr_rollout_request {
   dr_options common;
   const drover_env_type *type;
   dr_policy_choice policy;
   dr_policy_choice inner_policy;
-  const char *activation; /* as typed, or NULL */
-  const char *save;       /* path, or NULL */
-  int32_t repeat;         /* timed rollouts after a warm-up; 0 = one, without */
+  const char *save; /* path, or NULL */
+  int32_t repeat;   /* timed rollouts after a warm-up; 0 = one, without */
   bool deterministic;
   bool barrier;
   bool scalar;
   drover_autoreset autoreset;
-  drover_action_transform transform;
-  int32_t max_episode_steps; /* as in drover_batch_options */
-  int64_t fault_limit;       /* likewise */
+  int64_t fault_limit; /* as in drover_batch_options */
   float gamma;
   float gae_lambda;
 } dr_rollout_request;
@@ -52,6 +49,7 @@ typedef struct dr_rollout_figures {
   int64_t env_steps_timed; /* of all timed rollouts */
   int32_t max_threads;
   uint64_t digest;
+  bool is_saved, is_traced; /* the files are written */
 } dr_rollout_figures;
 
 /* The share of the workers' time: step, infer, other, idle; all 0 if nothing was counted. */

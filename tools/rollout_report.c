@@ -101,8 +101,8 @@ static void print_faults(const drover_rollout_view *view) {
   printf("  faults     %s: these envs failed and were reset; their rows have valid = 0\n",
          dr_format_integer(count, view->num_faults));
   for (int64_t i = 0; i < view->num_faults && i < MOST_FAULTS_SHOWN; i++)
-    printf("               env %d at step %d: %s\n", view->faults[i].env, view->faults[i].step,
-           fault_words(view->faults[i].reason));
+    printf("               env %d at step %d: %s: %s\n", view->faults[i].env, view->faults[i].step,
+           fault_words(view->faults[i].reason), view->fault_texts[i]);
   if (view->num_faults > MOST_FAULTS_SHOWN)
     printf("               and %s more\n", dr_format_integer(count, view->num_faults - MOST_FAULTS_SHOWN));
 }
@@ -136,11 +136,14 @@ void dr_rollout_print(const dr_rollout_request *request, const dr_rollout_figure
     puts("  episodes   none ended");
   print_fractions(&figures->stats);
   const double allocated = allocated_bytes_per_step(figures);
-  if (isfinite(allocated)) printf("  memory     %.3g bytes allocated a step\n", allocated);
+  if (isfinite(allocated) && allocated < 10)
+    printf("  memory     %.2g B allocated a step\n", allocated);
+  else if (isfinite(allocated))
+    printf("  memory     %s allocated a step\n", dr_format_bytes(steps, allocated));
   if (view->num_faults > 0) print_faults(view);
   printf("  digest     %016" PRIx64 "\n", figures->digest);
-  if (request->save) printf("  saved      %s\n", request->save);
-  if (request->common.trace) printf("  trace      %s   (open it at ui.perfetto.dev)\n", request->common.trace);
+  if (figures->is_saved) printf("  saved      %s\n", request->save);
+  if (figures->is_traced) printf("  trace      %s   (open it at ui.perfetto.dev)\n", request->common.trace);
 }
 
 /* ---- As JSON ---- */
@@ -148,8 +151,9 @@ void dr_rollout_print(const dr_rollout_request *request, const dr_rollout_figure
 static json_t *faults_json(const drover_rollout_view *view) {
   json_t *array = json_array();
   for (int64_t i = 0; i < view->num_faults && i < MOST_FAULTS_SHOWN; i++)
-    json_array_append_new(array, json_pack("{s:i, s:i, s:s}", "env", view->faults[i].env, "step", view->faults[i].step,
-                                           "reason", fault_words(view->faults[i].reason)));
+    json_array_append_new(
+        array, json_pack("{s:i, s:i, s:s, s:s}", "env", view->faults[i].env, "step", view->faults[i].step, "reason",
+                         fault_words(view->faults[i].reason), "text", view->fault_texts[i]));
   return array;
 }
 

@@ -146,7 +146,7 @@ drover_status dr_rollout_save(const dr_rollout_request *request, const dr_rollou
                                   {"seed", seed},
                                   {"policy", request->common.policy},
                                   {"deterministic", request->deterministic ? "1" : "0"},
-                                  {"transform", dr_transform_names[request->transform]},
+                                  {"transform", dr_transform_names[request->common.transform]},
                                   {"autoreset", dr_autoreset_names[request->autoreset]},
                                   {"gamma", gamma},
                                   {"gae_lambda", gae_lambda},

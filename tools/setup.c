@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "tools/commands.h"
+#include "tools/interrupt.h"
+
+enum { TRACE_EVENTS = 100000 }; /* the latest ones of each worker: what a viewer still opens with ease */
 
 const char *const dr_activation_names[] = {"relu", "tanh", "elu", "leaky-relu", "identity", NULL};
 
@@ -125,6 +128,55 @@ drover_status dr_inner_choice_create(drover_policy **out, drover_runtime *runtim
   return status;
 }
 
+drover_status dr_batch_options_for(drover_batch_options *out, const dr_options *common) {
+  const drover_status status = drover_batch_options_init(out, sizeof *out);
+  if (status != DROVER_OK) return status;
+  out->num_envs = common->num_envs;
+  out->seed = common->seed;
+  out->shard = common->shard;
+  out->chunk = common->chunk;
+  out->max_episode_steps = common->max_episode_steps == DR_NO_TIME_LIMIT ? 0
+                           : common->max_episode_steps == 0              ? -1
+                                                                         : common->max_episode_steps;
+  out->args = (drover_env_args){common->num_env_args, common->env_args};
+  return DROVER_OK;
+}
+
+drover_status dr_handles_open(dr_handles *out, const dr_options *common, const drover_env_type *type,
+                              const drover_batch_options *options) {
+  drover_runtime_options runtime_options;
+  drover_status status = drover_runtime_options_init(&runtime_options, sizeof runtime_options);
+  if (status != DROVER_OK) return status;
+  runtime_options.num_workers = common->num_workers;
+  runtime_options.trace_events = common->trace ? TRACE_EVENTS : 0;
+  status = drover_runtime_create(&out->runtime, &runtime_options);
+  if (status != DROVER_OK) return status;
+  dr_interrupt_watch(out->runtime);
+  status = drover_batch_create(&out->batch, out->runtime, type, options);
+  if (status != DROVER_OK) return status;
+  drover_batch_view view = {.size = sizeof view};
+  status = drover_batch_get_view(out->batch, &view);
+  out->spec = view.spec;
+  return status;
+}
+
+drover_status dr_handles_open_policies(dr_handles *handles, const dr_options *common, const dr_policy_choice *policy,
+                                       const dr_policy_choice *inner_policy) {
+  const drover_status status =
+      dr_inner_choice_create(&handles->inner_policy, handles->runtime, handles->batch, inner_policy, common->seed);
+  if (status != DROVER_OK) return status;
+  return dr_policy_choice_create(&handles->policy, handles->runtime, handles->spec, policy, common->seed);
+}
+
+void dr_handles_close(dr_handles *handles) {
+  dr_interrupt_watch(NULL);
+  drover_policy_destroy(handles->policy);
+  drover_batch_destroy(handles->batch);
+  drover_policy_destroy(handles->inner_policy);
+  drover_runtime_destroy(handles->runtime);
+  *handles = (dr_handles){0};
+}
+
 int dr_report_failure(const char *command, const char *what, drover_status status) {
   fprintf(stderr, "drover %s: %s%s%s\n", command, what ? what : "", what ? ": " : "", last_sentence(command, status));
   switch (status) {
@@ -132,6 +184,7 @@ int dr_report_failure(const char *command, const char *what, drover_status statu
     case DROVER_ERROR_NOT_FOUND:
     case DROVER_ERROR_ENV:
     case DROVER_ERROR_POLICY:
+    case DROVER_ERROR_FORMAT:
     case DROVER_ERROR_UNSUPPORTED:
       return DR_EXIT_USAGE;
     case DROVER_ERROR_CANCELLED:

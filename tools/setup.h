@@ -1,4 +1,4 @@
-/* setup.h: from what the user typed to handles: --policy, --inner-policy, and failed calls turned into a message and an
+/* setup.h: from what the user typed to handles: runtime, batch and policies; failed calls turned into a message and an
  * exit code. */
 #ifndef DR_TOOLS_SETUP_H
 #define DR_TOOLS_SETUP_H
@@ -24,7 +24,7 @@ typedef struct dr_policy_choice {
 /* Names of drover_activation in its order, ended by NULL. */
 extern const char *const dr_activation_names[];
 
-/* Understand --policy (and --activation, NULL if not given), or exit with a usage error. */
+/* Understand --policy (and --activation; both as in dr_options), or exit with a usage error. */
 void dr_policy_choice_parse(dr_policy_choice *out, const char *command, const char *policy, const char *activation);
 
 /* Understand --inner-policy (NULL if not given: mlp:256,256,256 with ELU), or exit with a usage error. */
@@ -33,6 +33,31 @@ void dr_inner_choice_parse(dr_policy_choice *out, const char *command, const cha
 /* The env type that --env (or an argument) names: a known name, or the path of a plugin. A name that cannot be used is
  * a usage error. */
 const drover_env_type *dr_find_env(const char *command, const char *name);
+
+/* ---- Handles ---- */
+
+/* What a run needs. All NULL = nothing is open. */
+typedef struct dr_handles {
+  drover_runtime *runtime;
+  drover_batch *batch;
+  const drover_env_spec *spec; /* the batch's */
+  drover_policy *policy;
+  drover_policy *inner_policy; /* NULL without an inner loop */
+} dr_handles;
+
+/* Options of a batch as the shared options say; everything else has its default. */
+drover_status dr_batch_options_for(drover_batch_options *out, const dr_options *common);
+
+/* Make a runtime with --workers, which Ctrl-C cancels from now on, and a batch in it. Close also after a failure. */
+drover_status dr_handles_open(dr_handles *out, const dr_options *common, const drover_env_type *type,
+                              const drover_batch_options *options);
+
+/* Then make the policies for the batch, from --seed, and give it the inner one. */
+drover_status dr_handles_open_policies(dr_handles *handles, const dr_options *common, const dr_policy_choice *policy,
+                                       const dr_policy_choice *inner_policy);
+
+/* Rollouts on them must be gone. */
+void dr_handles_close(dr_handles *handles);
 
 /* Make the policy for an env with this spec; the seed is that of an mlp's initial weights. */
 drover_status dr_policy_choice_create(drover_policy **out, drover_runtime *runtime, const drover_env_spec *spec,

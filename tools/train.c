@@ -8,6 +8,7 @@
 
 #include "tools/commands.h"
 #include "tools/config.h"
+#include "tools/format.h"
 #include "tools/interrupt.h"
 #include "tools/plot.h"
 
@@ -87,6 +88,8 @@ static void check_outputs(const dr_train_request *request) {
                        outputs[i].path);
   }
   if (request->plot) dr_plot_check(command, "plot", request->plot);
+  if (request->checkpoint_every > 0 && (!request->checkpoint || strcmp(request->checkpoint, "none") == 0))
+    dr_usage_error(command, "--checkpoint-every needs --checkpoint FILE");
 }
 
 static void complete(dr_train_request *request) {
@@ -147,15 +150,23 @@ static drover_status save_policies(const dr_train *train) {
   return status;
 }
 
-/* After an interruption: what was done is saved. */
+/* After an interruption: what was done is saved. The files of this run are not part of the checkpoint. */
 static void save_interrupted(dr_train *train) {
   if (!train->checkpoint_path || !train->batch_bytes) {
     fputs("drover train: interrupted; no checkpoint could be written\n", stderr);
     return;
   }
   if (dr_train_checkpoint_save(train) != DROVER_OK) return;
-  fprintf(stderr, "drover train: interrupted after %lld steps; to go on: drover train --resume '%s'\n",
-          (long long)train->counters.num_steps, train->checkpoint_path);
+  const dr_train_request *request = train->request;
+  char steps[DR_FORMAT_BYTES];
+  fprintf(stderr, "drover train: interrupted after %s steps; to go on: drover train",
+          dr_format_integer(steps, train->counters.num_steps));
+  dr_train_print_option(stderr, "resume", train->checkpoint_path);
+  dr_train_print_option(stderr, "save", request->save);
+  dr_train_print_option(stderr, "save-inner", request->save_inner);
+  dr_train_print_option(stderr, "log", request->log);
+  dr_train_print_option(stderr, "plot", request->plot);
+  fputc('\n', stderr);
 }
 
 static int train_and_save(dr_train *train) {

@@ -172,6 +172,9 @@ void dr_train_log_close(dr_train *train);
 /* The live line, at this many env steps. */
 void dr_train_show(dr_train *train, int64_t num_steps, double seconds);
 
+/* ` --name word`, as a shell reads it; nothing without a word. */
+void dr_train_print_option(FILE *out, const char *name, const char *word);
+
 /* What is about to be trained (stderr), and what came of it (stdout, as JSON if asked). */
 void dr_train_print_begin(const dr_train *train);
 int dr_train_print_end(dr_train *train, dr_train_end end);

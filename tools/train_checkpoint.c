@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "policy/safetensors.h"
+#include "runtime/error.h"
 #include "tools/commands.h"
 #include "tools/train.h"
 
@@ -41,7 +42,10 @@ static void counters_to_numbers(const dr_train_counters *counters, double out[NU
   memcpy(out, numbers, sizeof numbers);
 }
 
-static void numbers_to_counters(const double numbers[NUM_COUNTERS], dr_train_counters *out) {
+/* False if they cannot be what counters_to_numbers gave. */
+static bool numbers_to_counters(const double numbers[NUM_COUNTERS], dr_train_counters *out) {
+  for (int i = 0; i < NUM_COUNTERS; i++)
+    if (!(numbers[i] >= 0 && numbers[i] <= 0x1p53)) return false;
   *out = (dr_train_counters){.num_updates = (int64_t)numbers[0],
                              .num_steps = (int64_t)numbers[1],
                              .num_episodes = (int64_t)numbers[2],
@@ -49,6 +53,7 @@ static void numbers_to_counters(const double numbers[NUM_COUNTERS], dr_train_cou
                              .seconds = numbers[4],
                              .rollout_seconds = numbers[5],
                              .learner_seconds = numbers[6]};
+  return true;
 }
 
 static dr_tensor vector(const char *name, dr_dtype dtype, size_t count, const void *data) {
@@ -129,6 +134,9 @@ static const dr_tensor *find(const dr_safetensors *file, const char *name, dr_dt
   if (!tensor) dr_usage_error("train", "--resume: '%s' has no tensor '%s'", path, name);
   size_t elements = 1;
   for (int32_t i = 0; i < tensor->rank; i++) elements *= (size_t)tensor->shape[i];
+  if (count == 0 && tensor->dtype == dtype && tensor->rank != 1)
+    dr_usage_error("train", "--resume: '%s': tensor '%s' must have 1 dimension, it has %d", path, name,
+                   (int)tensor->rank);
   if (tensor->dtype != dtype || (count > 0 && elements != count))
     dr_usage_error("train", "--resume: '%s': tensor '%s' must be %s of %zu elements, it is %s of %zu", path, name,
                    dr_dtype_name(dtype), count, dr_dtype_name(tensor->dtype), elements);
@@ -171,7 +179,8 @@ drover_status dr_train_checkpoint_load(dr_train *train, const char *path) {
   if (status) return status;
   double numbers[NUM_COUNTERS];
   memcpy(numbers, find(file, "counters", DR_DTYPE_F64, NUM_COUNTERS)->data, sizeof numbers);
-  numbers_to_counters(numbers, &train->counters);
+  if (!numbers_to_counters(numbers, &train->counters))
+    dr_usage_error("train", "--resume: '%s': tensor 'counters' must hold %d numbers, 0 or more", path, NUM_COUNTERS);
   memcpy(&train->window, find(file, "window", DR_DTYPE_F64, (size_t)2 * DR_TRAIN_WINDOW)->data, sizeof train->window);
   status = load_weights(train->policy, find(file, "weights", DR_DTYPE_F32, train->num_weights), train->weights,
                         train->num_weights);
@@ -183,5 +192,10 @@ drover_status dr_train_checkpoint_load(dr_train *train, const char *path) {
     status = load_bytes(train->inner, find(file, "inner.learner", DR_DTYPE_U8, 0), load_inner);
   if (!status) status = load_bytes(train->batch, find(file, "batch", DR_DTYPE_U8, 0), load_batch);
   dr_safetensors_close(file);
-  return status;
+  if (status) { /* the handles do not know from where their bytes came */
+    char sentence[DR_MESSAGE_BYTES];
+    snprintf(sentence, sizeof sentence, "--resume: '%s': %s", path, drover_last_error());
+    return dr_fail_with(status, sentence);
+  }
+  return DROVER_OK;
 }

@@ -190,6 +190,10 @@ void dr_train_show(dr_train *train, int64_t num_steps, double seconds) {
   }
   char mean_return[DR_FORMAT_BYTES] = "-"; /* no episode has ended */
   if (counters->num_episodes > 0) snprintf(mean_return, sizeof mean_return, "%.5g", dr_train_mean_return(train));
+  if (row->ppo.size == 0) { /* resumed, and nothing learned since */
+    dr_progress_line(&train->progress, name, fraction, seconds, "return %s  %s steps/s%s", mean_return, speed, left);
+    return;
+  }
   dr_progress_line(&train->progress, name, fraction, seconds,
                    "return %s  %s steps/s%s  KL %.4f  EV %.2f%s  rollout %.0f %% learner %.0f %%", mean_return, speed,
                    left, row->ppo.approx_kl, row->ppo.explained_variance, inner, row->rollout_share * 100,
@@ -290,6 +294,24 @@ static int print_json(dr_train *train, dr_train_end end) {
   return dr_json_print(object);
 }
 
+void dr_train_print_option(FILE *out, const char *name, const char *word) {
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,/:@%";
+  if (!word) return;
+  fprintf(out, " --%s ", name);
+  if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
+    fputs(word, out);
+    return;
+  }
+  fputc('\'', out);
+  for (const char *c = word; *c; c++) {
+    if (*c == '\'')
+      fputs("'\\''", out);
+    else
+      fputc(*c, out);
+  }
+  fputc('\'', out);
+}
+
 int dr_train_print_end(dr_train *train, dr_train_end end) {
   const dr_train_request *request = train->request;
   const dr_train_counters *counters = &train->counters;
@@ -312,10 +334,13 @@ int dr_train_print_end(dr_train *train, dr_train_end end) {
     puts("  return     no episode has ended");
   if (counters->num_faults > 0) printf("  faults     %" PRId64 "\n", counters->num_faults);
   printf("  weights    %016" PRIx64 " (XXH3)\n", digest);
-  if (request->save)
-    printf("  saved      %s; try: drover eval --env %s --policy %s%s%s\n", request->save, request->common.env,
-           request->save, request->save_inner ? " --inner-policy " : "",
-           request->save_inner ? request->save_inner : "");
+  if (request->save) {
+    printf("  saved      %s; try: drover eval", request->save);
+    dr_train_print_option(stdout, "env", request->common.env);
+    dr_train_print_option(stdout, "policy", request->save);
+    dr_train_print_option(stdout, "inner-policy", request->save_inner);
+    putchar('\n');
+  }
   if (request->log) printf("  log        %s\n", request->log);
   if (request->plot) printf("  plot       %s\n", request->plot);
   return 0;

@@ -215,9 +215,10 @@ static const char doc[] =
     "Ctrl-C writes a checkpoint and exits with 3; a second one exits at once.\n\n"
     "Examples:\n"
     "  drover train --env CartPole-v1 --save cartpole.safetensors\n"
-    "  drover train --env HalfCheetah-v5 --log cheetah.csv --plot cheetah.html --checkpoint cheetah.checkpoint\n"
-    "  drover train --resume cheetah.checkpoint --log cheetah.csv\n"
-    "  drover train --env Pendulum-v1 --print-config >pendulum.conf; drover train --config pendulum.conf --seed 3\n"
+    "  drover train --env HalfCheetah-v5 --log cheetah.csv --checkpoint cheetah.run\n"
+    "  drover train --resume cheetah.run --log cheetah.csv --plot cheetah.html\n"
+    "  drover train --env Pendulum-v1 --print-config >pendulum.conf\n"
+    "  drover train --config pendulum.conf --seed 3\n"
     "\n"
     "--json prints one object at the end; a line an update is what --log is for.";
 

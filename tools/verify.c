@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "perf/clock.h"
 #include "tools/commands.h"
 #include "tools/interrupt.h"
 #include "tools/options.h"
+#include "tools/progress.h"
 #include "tools/setup.h"
 #include "tools/verify.h"
 #include "tools/verify_loop.h"
@@ -16,8 +18,7 @@ enum {
   DEFAULT_NUM_STEPS = 64,
   NUM_SHARDS = 4,
   MORE_ENVS = 13, /* that stand beside the others in mode `wider` */
-  KEY_ACTIVATION = DR_KEY_OWN,
-  KEY_AUTORESET
+  KEY_AUTORESET = DR_KEY_OWN
 };
 static const float GAMMA = 0.99f, GAE_LAMBDA = 0.95f;
 
@@ -30,7 +31,7 @@ static const struct argp_option rows[] = {
     DR_OPTION_SEED,
     DR_OPTION_POLICY,
     DR_OPTION_INNER_POLICY,
-    {"activation", KEY_ACTIVATION, "A", 0, "Of an mlp: relu, tanh (default), elu, leaky-relu or identity", 1},
+    DR_OPTION_ACTIVATION,
     {"autoreset", KEY_AUTORESET, "WHEN", 0, "same-step (default) or next-step", 1},
     {NULL, 0, NULL, 0, "What comes out:", 3},
     DR_OPTION_JSON,
@@ -41,9 +42,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
   static const char *const autoreset_names[] = {"same-step", "next-step", NULL};
   dr_verify_request *q = state->input;
   switch (key) {
-    case KEY_ACTIVATION:
-      q->activation = arg;
-      return 0;
     case KEY_AUTORESET:
       q->autoreset = (drover_autoreset)dr_options_choice(q->common.command, "autoreset", arg, autoreset_names);
       return 0;
@@ -91,48 +89,46 @@ static void plan(dr_verify_grid *g) {
 
 /* ---- Running ---------------------------------------------------------------------------------------------------- */
 
+/* What serves all runs with so many workers, whose batch and rollout are each run's own. */
 typedef struct objects {
-  drover_runtime *runtime;
-  drover_policy *policy, *inner_policy; /* inner_policy: NULL without an inner loop */
-  drover_batch *batch;
+  dr_handles h;
   drover_rollout *rollout;
-  drover_env_spec spec;
   unsigned char *actions, *given; /* [N x action_size] for the modes that the caller drives; scratch of the largest N */
   float *logprobs, *values;
   int32_t *ids;
 } objects;
 
-static drover_status open_runtime(objects *o, const dr_verify_request *q, int32_t workers);
+static drover_status batch_options_for(drover_batch_options *out, const dr_verify_request *q, const dr_verify_run *r) {
+  const drover_status status = dr_batch_options_for(out, &q->common);
+  out->shard = r->shard;
+  out->chunk = r->chunk;
+  out->scalar = r->scalar;
+  out->autoreset = q->autoreset;
+  out->fault_limit = INT64_MAX;
+  return status;
+}
 
 static drover_status make_batch(objects *o, const dr_verify_request *q, int32_t num_envs, const dr_verify_run *r) {
   drover_batch_options options;
-  drover_status status = drover_batch_options_init(&options, sizeof options);
-  if (status != DROVER_OK) return status;
+  drover_status status = batch_options_for(&options, q, r);
   options.num_envs = num_envs;
-  options.seed = q->common.seed;
-  options.shard = r->shard;
-  options.chunk = r->chunk;
-  options.scalar = r->scalar;
-  options.autoreset = q->autoreset;
-  options.fault_limit = INT64_MAX;
-  options.args = (drover_env_args){q->common.num_env_args, q->common.env_args};
-  status = drover_batch_create(&o->batch, o->runtime, q->type, &options);
+  if (status == DROVER_OK) status = drover_batch_create(&o->h.batch, o->h.runtime, q->type, &options);
   if (status != DROVER_OK) return status;
-  if (o->inner_policy) status = drover_batch_set_inner_policy(o->batch, o->inner_policy);
+  if (o->h.inner_policy) status = drover_batch_set_inner_policy(o->h.batch, o->h.inner_policy);
   drover_batch_view view = {.size = sizeof view};
-  if (status == DROVER_OK) status = drover_batch_get_view(o->batch, &view);
-  if (status == DROVER_OK) o->spec = *view.spec;
+  if (status == DROVER_OK) status = drover_batch_get_view(o->h.batch, &view);
+  o->h.spec = view.spec;
   return status;
 }
 
 /* As collect does by itself: continuous actions reach the env within its bounds. */
 static const void *clip(const objects *o, int32_t num_envs) {
-  if (o->spec.action_kind == DROVER_ACTION_DISCRETE) return o->actions;
+  if (o->h.spec->action_kind == DROVER_ACTION_DISCRETE) return o->actions;
   const float *raw = (const float *)(const void *)o->actions;
   float *to = (float *)(void *)o->given;
-  const int32_t size = o->spec.action_size;
+  const int32_t size = o->h.spec->action_size;
   for (int32_t i = 0; i < num_envs * size; i++) {
-    const float low = o->spec.action_low[i % size], high = o->spec.action_high[i % size];
+    const float low = o->h.spec->action_low[i % size], high = o->h.spec->action_high[i % size];
     to[i] = raw[i] < low ? low : raw[i] > high ? high : raw[i];
   }
   return to;
@@ -140,16 +136,16 @@ static const void *clip(const objects *o, int32_t num_envs) {
 
 /* Receive everything, in portions of a third; odd steps send the envs in two parts. */
 static drover_status exchange(const objects *o, int32_t num_envs, const void *actions, int32_t t) {
-  const size_t action_bytes = (size_t)o->spec.action_size * 4;
+  const size_t action_bytes = (size_t)o->h.spec->action_size * 4;
   const int32_t first = t % 2 ? num_envs / 2 : num_envs;
   for (int32_t e = 0; e < num_envs; e++) o->ids[e] = e;
   drover_status status = DROVER_OK;
-  if (first > 0) status = drover_batch_send(o->batch, first, o->ids, actions);
+  if (first > 0) status = drover_batch_send(o->h.batch, first, o->ids, actions);
   if (status == DROVER_OK && first < num_envs)
-    status = drover_batch_send(o->batch, num_envs - first, o->ids + first,
+    status = drover_batch_send(o->h.batch, num_envs - first, o->ids + first,
                                (const char *)actions + (size_t)first * action_bytes);
   for (int32_t got = 0, count = 0; status == DROVER_OK && got < num_envs; got += count)
-    status = drover_batch_recv(o->batch, num_envs / 3 + 1, -1, o->ids, &count);
+    status = drover_batch_recv(o->h.batch, num_envs / 3 + 1, -1, o->ids, &count);
   return status;
 }
 
@@ -158,9 +154,10 @@ static drover_status drive(const objects *o, int32_t num_envs, int32_t num_steps
   float *values = has_values ? o->values : NULL;
   drover_status status = drover_rollout_begin(o->rollout);
   for (int32_t t = 0; t < num_steps && status == DROVER_OK; t++) {
-    status = drover_policy_act(o->policy, o->batch, 0, o->actions, o->logprobs, values);
+    status = drover_policy_act(o->h.policy, o->h.batch, 0, o->actions, o->logprobs, values);
     const void *given = clip(o, num_envs);
-    if (status == DROVER_OK) status = exchanges ? exchange(o, num_envs, given, t) : drover_batch_step(o->batch, given);
+    if (status == DROVER_OK)
+      status = exchanges ? exchange(o, num_envs, given, t) : drover_batch_step(o->h.batch, given);
     if (status == DROVER_OK) status = drover_rollout_record(o->rollout, o->actions, o->logprobs, values);
   }
   return status == DROVER_OK ? drover_rollout_finish(o->rollout) : status;
@@ -203,52 +200,45 @@ static drover_status do_run(dr_verify_grid *g, dr_verify_run *r, objects *o) {
   options.gae_lambda = GAE_LAMBDA;
   options.barrier = r->mode == DR_VERIFY_BARRIER;
   r->equal = true;
-  drover_runtime_reset_stats(o->runtime);
+  drover_runtime_reset_stats(o->h.runtime);
   if (status == DROVER_OK) status = make_batch(o, q, num_envs, r);
-  if (status == DROVER_OK) status = drover_rollout_create(&o->rollout, o->batch, o->policy, &options);
+  if (status == DROVER_OK) status = drover_rollout_create(&o->rollout, o->h.batch, o->h.policy, &options);
   if (status == DROVER_OK) status = collect_and_compare(g, r, o, num_envs);
   drover_runtime_stats stats = {.size = sizeof stats};
-  if (status == DROVER_OK) status = drover_runtime_get_stats(o->runtime, &stats);
+  if (status == DROVER_OK) status = drover_runtime_get_stats(o->h.runtime, &stats);
   r->joined = stats.num_joined;
   drover_rollout_destroy(o->rollout);
-  drover_batch_destroy(o->batch);
+  drover_batch_destroy(o->h.batch);
   o->rollout = NULL;
-  o->batch = NULL;
+  o->h.batch = NULL;
   return status;
 }
 
 /* ---- Objects ---------------------------------------------------------------------------------------------------- */
 
-/* A runtime of so many workers with the policies; a batch that tells what they have to fit lives for a moment. */
-static drover_status open_runtime(objects *o, const dr_verify_request *q, int32_t workers) {
-  drover_runtime_options options;
-  drover_status status = drover_runtime_options_init(&options, sizeof options);
-  options.num_workers = workers;
-  if (status == DROVER_OK) status = drover_runtime_create(&o->runtime, &options);
-  if (status == DROVER_OK) dr_interrupt_watch(o->runtime);
-  if (status == DROVER_OK) status = make_batch(o, q, 1, &(dr_verify_run){0});
-  if (status == DROVER_OK)
-    status = dr_policy_choice_create(&o->policy, o->runtime, &o->spec, &q->policy, q->common.seed);
-  if (status == DROVER_OK)
-    status = dr_inner_choice_create(&o->inner_policy, o->runtime, o->batch, &q->inner_policy, q->common.seed);
-  drover_batch_destroy(o->batch);
-  o->batch = NULL;
-  const size_t n = (size_t)q->common.num_envs + MORE_ENVS,
-               bytes = n * (size_t)(o->spec.action_size > 0 ? o->spec.action_size : 1) * 4;
-  o->actions = calloc(1, bytes);
-  o->given = calloc(1, bytes);
+/* A runtime of so many workers with the policies; the batch of one env that they were fitted to does not stay. */
+static drover_status open_objects(objects *o, const dr_verify_request *q, int32_t workers) {
+  drover_batch_options options;
+  dr_options common = q->common;
+  common.num_workers = workers;
+  drover_status status = batch_options_for(&options, q, &(dr_verify_run){0});
+  options.num_envs = 1;
+  if (status == DROVER_OK) status = dr_handles_open(&o->h, &common, q->type, &options);
+  if (status == DROVER_OK) status = dr_handles_open_policies(&o->h, &common, &q->policy, &q->inner_policy);
+  if (status != DROVER_OK) return status;
+  const size_t n = (size_t)common.num_envs + MORE_ENVS, action_bytes = (size_t)o->h.spec->action_size * 4;
+  o->actions = calloc(n, action_bytes);
+  o->given = calloc(n, action_bytes);
   o->logprobs = calloc(n, sizeof *o->logprobs);
   o->values = calloc(n, sizeof *o->values);
   o->ids = calloc(n, sizeof *o->ids);
-  const bool good = o->actions && o->given && o->logprobs && o->values && o->ids;
-  return status == DROVER_OK && !good ? DROVER_ERROR_NO_MEMORY : status;
+  drover_batch_destroy(o->h.batch);
+  o->h.batch = NULL;
+  return o->actions && o->given && o->logprobs && o->values && o->ids ? DROVER_OK : DROVER_ERROR_NO_MEMORY;
 }
 
-static void close_runtime(objects *o) {
-  dr_interrupt_watch(NULL);
-  drover_policy_destroy(o->policy);
-  drover_policy_destroy(o->inner_policy);
-  drover_runtime_destroy(o->runtime);
+static void close_objects(objects *o) {
+  dr_handles_close(&o->h);
   free(o->actions);
   free(o->given);
   free(o->logprobs);
@@ -260,39 +250,46 @@ static void close_runtime(objects *o) {
 static drover_status run_loop(dr_verify_grid *g) {
   const dr_verify_request *q = g->request;
   objects o = {0};
-  drover_status status = open_runtime(&o, q, 1);
+  drover_status status = open_objects(&o, q, 1);
   if (status == DROVER_OK)
-    status = dr_loop_run(&(dr_loop_request){.type = q->type,
-                                            .args = {q->common.num_env_args, q->common.env_args},
-                                            .policy = o.policy,
-                                            .inner_policy = o.inner_policy,
-                                            .runtime = o.runtime,
-                                            .num_envs = q->common.num_envs,
+    status = dr_loop_run(&(dr_loop_request){.envs = {.type = q->type,
+                                                     .args = {q->common.num_env_args, q->common.env_args},
+                                                     .num_envs = q->common.num_envs,
+                                                     .seed = q->common.seed},
+                                            .policy = o.h.policy,
+                                            .inner_policy = o.h.inner_policy,
+                                            .runtime = o.h.runtime,
                                             .num_steps = q->common.num_steps,
-                                            .seed = q->common.seed,
                                             .autoreset = q->autoreset,
                                             .gamma = GAMMA,
                                             .gae_lambda = GAE_LAMBDA},
                          &g->loop);
-  close_runtime(&o);
+  close_objects(&o);
   return status;
 }
 
 /* Runs are planned by number of workers, so one runtime serves its runs one after the other. */
 static drover_status run_grid(dr_verify_grid *g) {
+  const dr_options *c = &g->request->common;
+  const double begin = dr_seconds_now();
   drover_status status = run_loop(g);
   objects o = {0};
+  dr_progress progress;
+  dr_progress_begin(&progress, c->quiet);
   for (int32_t i = 0; i < g->num_runs && status == DROVER_OK && !g->interrupted; i++) {
     dr_verify_run *r = &g->runs[i];
     if (i == 0 || r->workers != g->runs[i - 1].workers) {
-      close_runtime(&o);
-      status = open_runtime(&o, g->request, r->workers);
+      close_objects(&o);
+      status = open_objects(&o, g->request, r->workers);
     }
     if (status == DROVER_OK) status = do_run(g, r, &o);
     if (status == DROVER_OK) g->num_equal += r->equal;
+    dr_progress_line(&progress, c->env, (double)(i + 1) / g->num_runs, dr_seconds_now() - begin, "%d of %d runs", i + 1,
+                     (int)g->num_runs);
     g->interrupted = dr_interrupt_pending();
   }
-  close_runtime(&o);
+  dr_progress_end(&progress);
+  close_objects(&o);
   return status;
 }
 
@@ -305,7 +302,7 @@ static void complete(dr_verify_request *q) {
   q->type = dr_find_env(c->command, c->env);
   if (c->num_envs == 0) c->num_envs = DEFAULT_NUM_ENVS;
   if (c->num_steps == 0) c->num_steps = DEFAULT_NUM_STEPS;
-  dr_policy_choice_parse(&q->policy, c->command, c->policy, q->activation);
+  dr_policy_choice_parse(&q->policy, c->command, c->policy, c->activation);
   dr_inner_choice_parse(&q->inner_policy, c->command, c->inner_policy);
 }
 
@@ -314,9 +311,8 @@ int dr_cmd_verify(int argc, char **argv) {
       rows,
       parse,
       "ENV",
-      "Compute a rollout in a plain loop on one thread, without the scheduler, and then in every other way, on 1, 2, 3 "
-      "and "
-      "8 workers; compare all buffers byte for byte, and say where the first difference is.\v"
+      "Compute a rollout in a plain loop on one thread, without the scheduler, and then in every other way, on 1, 2, "
+      "3 and 8 workers; compare all buffers byte for byte, and say where the first difference is.\v"
       "Ways: fused (no barriers), barrier (all wait after every step), halves (two rollouts of half the steps), wider "
       "(more envs beside these), step (the caller acts and steps), send/recv. An env that differs keeps state outside "
       "its own, draws random numbers elsewhere than from its stream, or has a step_many that is not its step.\n\n"

@@ -16,7 +16,6 @@ typedef struct dr_verify_request {
   dr_options common;
   const drover_env_type *type;
   dr_policy_choice policy, inner_policy;
-  const char *activation;
   drover_autoreset autoreset;
 } dr_verify_request;
 

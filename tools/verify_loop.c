@@ -6,15 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "perf/plain.h"
+#include "perf/rollout_buffers.h"
+#include "runtime/error.h"
+#include "tools/interrupt.h"
 #include "tools/verify_ask.h"
 
 /* ---- The loop's state ------------------------------------------------------------------------------------------- */
 
 typedef struct loop {
   const dr_loop_request *q;
-  drover_env_spec spec;
-  void *shared;
-  bool is_open;
+  dr_plain plain; /* the envs, and what is counted of each */
   drover_rollout_view *v;
   dr_ask asking;       /* the policy; its lifetime steps advance with ours */
   dr_ask inner_asking; /* the inner policy, about one env at a time */
@@ -23,10 +25,6 @@ typedef struct loop {
   float *finals, *final_values;
   drover_fault *faults;
 
-  unsigned char *states;
-  uint64_t *lifetimes, *episode_numbers; /* [N] */
-  double *returns;                       /* [N] of the episode in progress */
-  int32_t *lengths;                      /* [N] */
   uint8_t *waiting;   /* [N] 1: the next step begins an episode instead (its reset failed, or next-step mode) */
   float *next;        /* [N x observation_size] what the next action answers */
   float *previous;    /* [observation_size] */
@@ -39,60 +37,41 @@ typedef struct loop {
   float *inner_zeros; /* [inner_action_size]; bounds that the inner policy does not have */
 } loop;
 
-static void *zeros(size_t count, size_t size) {
-  void *memory = NULL;
-  size_t bytes;
-  if (__builtin_mul_overflow(count, size, &bytes)) return NULL;
-  bytes = (bytes + 63) / 64 * 64;
-  if (posix_memalign(&memory, 64, bytes ? bytes : 64) != 0) return NULL;
-  return memset(memory, 0, bytes);
-}
-
 static drover_status allocate(loop *l) {
-  drover_rollout_view *v = l->v;
-  const size_t n = (size_t)v->num_envs, t = (size_t)v->num_steps, width = (size_t)v->observation_size;
-  const size_t action_bytes = (size_t)v->action_size * 4;
+  const drover_env_spec *spec = &l->plain.spec;
+  const size_t n = (size_t)l->plain.num_envs, width = (size_t)spec->observation_size;
+  const size_t action_bytes = (size_t)spec->action_size * 4;
   drover_policy_spec policy;
-  const drover_status status = drover_policy_get_spec(l->q->policy, &policy);
+  drover_status status = drover_policy_get_spec(l->q->policy, &policy);
   if (status != DROVER_OK) return status;
-  v->observations = zeros((t + 1) * n, width * sizeof(float));
-  v->actions = zeros(t * n, action_bytes);
-  v->logprobs = zeros(t * n, sizeof(float));
-  v->rewards = zeros(t * n, sizeof(float));
-  v->terminated = zeros(t * n, 1);
-  v->truncated = zeros(t * n, 1);
-  v->valid = zeros(t * n, 1);
-  v->infos = v->num_infos ? zeros(t * n, (size_t)v->num_infos * sizeof(float)) : NULL;
-  v->values = policy.has_values ? zeros((t + 1) * n, sizeof(float)) : NULL;
-  v->advantages = policy.has_values ? zeros(t * n, sizeof(float)) : NULL;
-  v->returns = policy.has_values ? zeros(t * n, sizeof(float)) : NULL;
-  v->inner_samples = v->inner_sample_size ? zeros(t * n, (size_t)v->inner_sample_size * sizeof(float)) : NULL;
-  l->inner_observation = zeros((size_t)l->spec.inner_observation_size, sizeof(float));
-  l->inner_action = zeros((size_t)l->spec.inner_action_size, sizeof(float));
-  l->inner_zeros = zeros((size_t)l->spec.inner_action_size, sizeof(float));
-  l->states = zeros(n, l->spec.state_size);
-  l->lifetimes = zeros(n, sizeof *l->lifetimes);
-  l->episode_numbers = zeros(n, sizeof *l->episode_numbers);
-  l->returns = zeros(n, sizeof *l->returns);
-  l->lengths = zeros(n, sizeof *l->lengths);
-  l->waiting = zeros(n, 1);
-  l->next = zeros(n, width * sizeof(float));
-  l->previous = zeros(width, sizeof(float));
-  l->given = zeros(1, action_bytes);
-  l->asked = zeros(n, width * sizeof(float));
-  l->answers = zeros(n, sizeof(float));
-  l->no_actions = zeros(n, action_bytes);
-  l->no_logprobs = zeros(n, sizeof(float));
-  const bool good =
-      v->observations && v->actions && v->logprobs && v->rewards && v->terminated && v->truncated && v->valid &&
-      (v->infos || !v->num_infos) && (!policy.has_values || (v->values && v->advantages && v->returns)) && l->states &&
-      l->lifetimes && l->episode_numbers && l->returns && l->lengths && l->waiting && l->next && l->previous &&
-      l->given && l->asked && l->answers && l->no_actions && l->no_logprobs &&
-      (v->inner_samples || !v->inner_sample_size) && l->inner_observation && l->inner_action && l->inner_zeros;
+  status = dr_rollout_buffers_make(l->v, spec, l->plain.num_envs, l->q->num_steps, policy.has_values != 0);
+  if (status != DROVER_OK) return status;
+  l->inner_observation = dr_zeroed((size_t)spec->inner_observation_size, sizeof(float));
+  l->inner_action = dr_zeroed((size_t)spec->inner_action_size, sizeof(float));
+  l->inner_zeros = dr_zeroed((size_t)spec->inner_action_size, sizeof(float));
+  l->waiting = dr_zeroed(n, 1);
+  l->next = dr_zeroed(n, width * sizeof(float));
+  l->previous = dr_zeroed(width, sizeof(float));
+  l->given = dr_zeroed(1, action_bytes);
+  l->asked = dr_zeroed(n, width * sizeof(float));
+  l->answers = dr_zeroed(n, sizeof(float));
+  l->no_actions = dr_zeroed(n, action_bytes);
+  l->no_logprobs = dr_zeroed(n, sizeof(float));
+  const bool good = l->inner_observation && l->inner_action && l->inner_zeros && l->waiting && l->next && l->previous &&
+                    l->given && l->asked && l->answers && l->no_actions && l->no_logprobs;
   return good ? DROVER_OK : DROVER_ERROR_NO_MEMORY;
 }
 
-static void *state_of(const loop *l, int32_t e) { return l->states + (size_t)e * l->spec.state_size; }
+static void release(loop *l) {
+  dr_ask_close(&l->asking);
+  dr_ask_close(&l->inner_asking);
+  dr_plain_close(&l->plain);
+  void *const owned[] = {
+      l->waiting,    l->next,        l->previous,          l->given,        l->asked,      l->answers,
+      l->no_actions, l->no_logprobs, l->inner_observation, l->inner_action, l->inner_zeros};
+  for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+  if (!l->v->values) free(l->final_values);
+}
 
 /* ---- Lists ------------------------------------------------------------------------------------------------------ */
 
@@ -142,60 +121,39 @@ static bool all_finite(const float *x, int32_t count) {
 
 /* Begin an episode of env e. False if its reset failed: it observes zeros, and the next step tries again. */
 static bool begin_episode(loop *l, int32_t e, float *observation) {
-  uint8_t failed = 0;
-  const drover_env_rows rows = {.count = 1,
-                                .first_env = e,
-                                .seed = l->q->seed,
-                                .purpose = DROVER_RANDOM_RESET,
-                                .counters = &l->episode_numbers[e],
-                                .observations = observation,
-                                .failed = &failed};
-  const int status = l->q->type->reset(l->shared, state_of(l, e), &rows);
-  l->episode_numbers[e]++;
-  l->returns[e] = 0;
-  l->lengths[e] = 0;
-  const bool good = status == 0 && !failed && all_finite(observation, l->spec.observation_size);
-  if (!good) memset(observation, 0, (size_t)l->spec.observation_size * sizeof(float));
+  const int32_t width = l->plain.spec.observation_size;
+  const bool good = dr_plain_reset(&l->plain, e, observation) == 0 && all_finite(observation, width);
+  if (!good) memset(observation, 0, (size_t)width * sizeof(float));
   l->waiting[e] = !good;
   return good;
 }
 
 /* Continuous actions go to the env clipped to its bounds. */
 static const void *clipped(const loop *l, const unsigned char *raw) {
-  const int32_t size = l->spec.action_size;
+  const int32_t size = l->plain.spec.action_size;
   memcpy(l->given, raw, (size_t)size * 4);
   float *action = l->given;
-  for (int32_t i = 0; l->spec.action_kind == DROVER_ACTION_CONTINUOUS && i < size; i++)
-    action[i] = fminf(fmaxf(action[i], l->spec.action_low[i]), l->spec.action_high[i]);
+  for (int32_t i = 0; l->plain.spec.action_kind == DROVER_ACTION_CONTINUOUS && i < size; i++)
+    action[i] = fminf(fmaxf(action[i], l->plain.spec.action_low[i]), l->plain.spec.action_high[i]);
   return l->given;
 }
 
 /* `begin` (tick -1) or a tick of env e, the inner policy's answer before it. False if it is a fault. */
 static bool tick_env(loop *l, int32_t e, const void *action, int32_t tick, float *sample) {
-  const bool last = tick + 1 == l->spec.num_ticks;
+  const drover_env_spec *spec = &l->plain.spec;
   if (tick >= 0 && (dr_ask_look(&l->inner_asking) != DROVER_OK ||
                     dr_ask_act(&l->inner_asking, 1, l->inner_action, l->no_logprobs, NULL) != DROVER_OK ||
-                    !all_finite(l->inner_action, l->spec.inner_action_size)))
+                    !all_finite(l->inner_action, spec->inner_action_size)))
     return false;
-  const drover_env_tick call = {.env = e,
-                                .tick = tick,
-                                .seed = l->q->seed,
-                                .counter = l->lifetimes[e],
-                                .action = action,
-                                .inner_action = tick >= 0 ? l->inner_action : NULL,
-                                .inner_observation = last ? NULL : l->inner_observation,
-                                .sample = sample};
-  const int status = tick < 0 ? l->q->type->begin(l->shared, state_of(l, e), &call)
-                              : l->q->type->tick(l->shared, state_of(l, e), &call);
-  return status == 0 && (last || all_finite(l->inner_observation, l->spec.inner_observation_size)) &&
-         (!sample || all_finite(sample, l->spec.inner_sample_size));
+  return dr_plain_tick(&l->plain, e, tick, action, l->inner_action, l->inner_observation, sample) == 0 &&
+         (tick + 1 == spec->num_ticks || all_finite(l->inner_observation, spec->inner_observation_size)) &&
+         (!sample || all_finite(sample, spec->inner_sample_size));
 }
 
 /* All ticks of a step of env e. False if one of them is a fault. */
 static bool tick_all(loop *l, int32_t e, const void *action, float *sample) {
-  drover_random random = drover_random_at(l->q->seed, (uint32_t)e, DROVER_RANDOM_SAMPLE, l->lifetimes[e]);
-  const int32_t kept = (int32_t)(drover_random_u32(&random) % (uint32_t)l->spec.num_ticks);
-  for (int32_t tick = -1; tick < l->spec.num_ticks; tick++)
+  const int32_t kept = dr_plain_sample_tick(&l->plain, e);
+  for (int32_t tick = -1; tick < l->plain.spec.num_ticks; tick++)
     if (!tick_env(l, e, action, tick, tick + 1 == kept ? sample : NULL)) return false;
   return true;
 }
@@ -203,7 +161,7 @@ static bool tick_all(loop *l, int32_t e, const void *action, float *sample) {
 /* Why the row that env e has just written is no transition, or 0. */
 static int32_t fault_of(const loop *l, int status, uint8_t failed, const float *observation, float reward) {
   if (status != 0 || failed) return DROVER_FAULT_STEP;
-  if (!all_finite(observation, l->spec.observation_size)) return DROVER_FAULT_OBSERVATION;
+  if (!all_finite(observation, l->plain.spec.observation_size)) return DROVER_FAULT_OBSERVATION;
   return isfinite(reward) ? 0 : DROVER_FAULT_REWARD;
 }
 
@@ -215,9 +173,9 @@ static int32_t step_env(loop *l, int32_t t, int32_t e, float *observation) {
   const drover_env_rows rows = {
       .count = 1,
       .first_env = e,
-      .seed = l->q->seed,
+      .seed = l->plain.seed,
       .purpose = DROVER_RANDOM_STEP,
-      .counters = &l->lifetimes[e],
+      .counters = &l->plain.lifetime[e],
       .actions = clipped(l, (const unsigned char *)v->actions + row * (size_t)v->action_size * 4),
       .observations = observation,
       .rewards = &v->rewards[row],
@@ -228,8 +186,8 @@ static int32_t step_env(loop *l, int32_t t, int32_t e, float *observation) {
   const size_t sample_size = (size_t)v->inner_sample_size;
   float *sample = sample_size ? v->inner_samples + row * sample_size : NULL;
   int32_t reason = DROVER_FAULT_INNER;
-  if (l->spec.num_ticks == 0 || tick_all(l, e, rows.actions, sample)) {
-    const int status = l->q->type->step(l->shared, state_of(l, e), &rows);
+  if (l->plain.spec.num_ticks == 0 || tick_all(l, e, rows.actions, sample)) {
+    const int status = l->plain.type->step(l->plain.shared, dr_plain_state(&l->plain, e), &rows);
     reason = fault_of(l, status, failed, observation, v->rewards[row]);
   }
   v->valid[row] = 1;
@@ -240,7 +198,7 @@ static int32_t step_env(loop *l, int32_t t, int32_t e, float *observation) {
     v->truncated[row] = 1;
     if (v->infos) memset(v->infos + row * infos, 0, infos * sizeof(float));
     if (sample) memset(sample, 0, sample_size * sizeof(float));
-    memcpy(observation, l->previous, (size_t)l->spec.observation_size * sizeof(float));
+    memcpy(observation, l->previous, (size_t)l->plain.spec.observation_size * sizeof(float));
   }
   return reason;
 }
@@ -251,22 +209,22 @@ static bool advance(loop *l, int32_t t, int32_t e) {
   const size_t width = (size_t)v->observation_size, row = (size_t)t * (size_t)v->num_envs + (size_t)e;
   float *observation = l->next + (size_t)e * width;
   if (l->waiting[e]) { /* a reset instead of a step: valid = 0, reward 0, no flags */
-    l->lifetimes[e]++;
+    l->plain.lifetime[e]++;
     return begin_episode(l, e, observation) || note_fault(l, t, e, DROVER_FAULT_RESET);
   }
   memcpy(l->previous, observation, width * sizeof(float));
   const int32_t reason = step_env(l, t, e, observation);
-  l->lifetimes[e]++;
-  l->returns[e] += (double)v->rewards[row];
-  l->lengths[e] += v->valid[row];
-  const int32_t limit = l->spec.max_episode_steps;
-  if (v->valid[row] && limit > 0 && l->lengths[e] >= limit) v->truncated[row] = 1;
+  l->plain.lifetime[e]++;
+  l->plain.episode_return[e] += (double)v->rewards[row];
+  l->plain.length[e] += v->valid[row];
+  const int32_t limit = l->plain.spec.max_episode_steps;
+  if (v->valid[row] && limit > 0 && l->plain.length[e] >= limit) v->truncated[row] = 1;
   if (reason && !note_fault(l, t, e, reason)) return false;
   if (!v->terminated[row] && !v->truncated[row]) return true;
   const drover_episode episode = {.step = t,
                                   .env = e,
-                                  .episode_return = l->returns[e],
-                                  .length = l->lengths[e],
+                                  .episode_return = l->plain.episode_return[e],
+                                  .length = l->plain.length[e],
                                   .terminated = v->terminated[row],
                                   .truncated = v->truncated[row],
                                   .faulted = reason != 0};
@@ -283,19 +241,21 @@ static bool advance(loop *l, int32_t t, int32_t e) {
 /* Get ready to ask the policy about all envs, and the inner one about one env's tick. */
 static drover_status open_asking(loop *l) {
   const dr_loop_request *q = l->q;
-  const drover_status status = dr_ask_open(&l->asking, q->runtime, q->policy, &l->spec, q->num_envs, q->seed, l->next);
-  if (status != DROVER_OK || l->spec.num_ticks == 0) return status;
-  const drover_env_spec inner = {.observation_size = l->spec.inner_observation_size,
+  const drover_env_spec *spec = &l->plain.spec;
+  const drover_status status =
+      dr_ask_open(&l->asking, q->runtime, q->policy, spec, l->plain.num_envs, l->plain.seed, l->next);
+  if (status != DROVER_OK || spec->num_ticks == 0) return status;
+  const drover_env_spec inner = {.observation_size = spec->inner_observation_size,
                                  .action_kind = DROVER_ACTION_CONTINUOUS,
-                                 .action_size = l->spec.inner_action_size,
+                                 .action_size = spec->inner_action_size,
                                  .action_low = l->inner_zeros,
                                  .action_high = l->inner_zeros};
-  return dr_ask_open(&l->inner_asking, q->runtime, q->inner_policy, &inner, 1, q->seed, l->inner_observation);
+  return dr_ask_open(&l->inner_asking, q->runtime, q->inner_policy, &inner, 1, l->plain.seed, l->inner_observation);
 }
 
 /* Values of count (<= N) observations. */
 static drover_status value(loop *l, const float *observations, int32_t count, float *out) {
-  const size_t width = (size_t)l->spec.observation_size;
+  const size_t width = (size_t)l->plain.spec.observation_size;
   memcpy(l->asked, observations, (size_t)count * width * sizeof(float));
   l->asking.observations = l->asked;
   drover_status status = dr_ask_look(&l->asking);
@@ -358,37 +318,17 @@ static drover_status finish(loop *l) {
 
 /* ---- The whole -------------------------------------------------------------------------------------------------- */
 
-static drover_status open_env(loop *l) {
-  char message[256] = "";
-  l->spec.size = sizeof l->spec;
-  if (l->q->type->open(&l->q->args, &l->spec, &l->shared, message, sizeof message) != 0) return DROVER_ERROR_ENV;
-  l->is_open = true;
-  *l->v = (drover_rollout_view){.size = sizeof *l->v,
-                                .num_envs = l->q->num_envs,
-                                .num_steps = l->q->num_steps,
-                                .num_steps_done = l->q->num_steps,
-                                .observation_size = l->spec.observation_size,
-                                .action_size = l->spec.action_size,
-                                .num_infos = l->spec.num_infos,
-                                .inner_sample_size = l->spec.inner_sample_size,
-                                .action_kind = l->spec.action_kind};
-  return allocate(l);
-}
-
 static drover_status run(loop *l) {
   const drover_rollout_view *v = l->v;
   const size_t row_bytes = (size_t)v->num_envs * (size_t)v->observation_size * sizeof(float);
-  for (int32_t e = 0; e < v->num_envs; e++) {
-    if (l->q->type->create && l->q->type->create(l->shared, state_of(l, e), e) != 0) return DROVER_ERROR_ENV;
-    begin_episode(l, e, l->next + (size_t)e * (size_t)v->observation_size);
-  }
+  for (int32_t e = 0; e < v->num_envs; e++) begin_episode(l, e, l->next + (size_t)e * (size_t)v->observation_size);
   drover_status status = open_asking(l);
   for (int32_t t = 0; t < v->num_steps && status == DROVER_OK; t++) {
     memcpy(v->observations + (size_t)t * row_bytes / sizeof(float), l->next, row_bytes);
     status = act(l, t);
     for (int32_t e = 0; e < v->num_envs && status == DROVER_OK; e++)
       if (!advance(l, t, e)) status = DROVER_ERROR_NO_MEMORY;
-    if (status == DROVER_OK) status = dr_ask_look(&l->asking);
+    if (status == DROVER_OK) status = dr_interrupt_pending() ? DROVER_ERROR_CANCELLED : dr_ask_look(&l->asking);
   }
   memcpy(v->observations + (size_t)v->num_steps * row_bytes / sizeof(float), l->next, row_bytes);
   return status == DROVER_OK ? finish(l) : status;
@@ -396,40 +336,21 @@ static drover_status run(loop *l) {
 
 drover_status dr_loop_run(const dr_loop_request *request, drover_rollout_view *out) {
   loop l = {.q = request, .v = out};
+  char message[256];
   *out = (drover_rollout_view){.size = sizeof *out};
-  drover_status status = open_env(&l);
+  drover_status status = dr_plain_open(&l.plain, &request->envs, message, sizeof message);
+  if (status != DROVER_OK) dr_fail(status, "%s", message);
+  if (status == DROVER_OK) status = allocate(&l);
   if (status == DROVER_OK) status = run(&l);
-  dr_ask_close(&l.asking);
-  dr_ask_close(&l.inner_asking);
-  for (int32_t e = 0; l.states && request->type->destroy && e < request->num_envs; e++)
-    request->type->destroy(l.shared, state_of(&l, e));
-  if (l.is_open && request->type->close) request->type->close(l.shared);
-  void *const rest[] = {l.states,      l.lifetimes,         l.episode_numbers, l.returns,    l.lengths, l.waiting,
-                        l.next,        l.previous,          l.given,           l.asked,      l.answers, l.no_actions,
-                        l.no_logprobs, l.inner_observation, l.inner_action,    l.inner_zeros};
-  for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) free(rest[i]);
-  if (!out->values) free(l.final_values);
+  release(&l);
   if (status != DROVER_OK) dr_loop_free(out);
   return status;
 }
 
 void dr_loop_free(drover_rollout_view *v) {
-  void *const buffers[] = {v->observations,
-                           v->actions,
-                           v->logprobs,
-                           v->values,
-                           v->rewards,
-                           v->terminated,
-                           v->truncated,
-                           v->valid,
-                           v->infos,
-                           v->inner_samples,
-                           v->advantages,
-                           v->returns,
-                           (void *)(uintptr_t)v->episodes,
-                           (void *)(uintptr_t)v->final_observations,
-                           (void *)(uintptr_t)v->final_values,
-                           (void *)(uintptr_t)v->faults};
-  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) free(buffers[i]);
+  dr_rollout_buffers_free(v);
+  void *const lists[] = {(void *)(uintptr_t)v->episodes, (void *)(uintptr_t)v->final_observations,
+                         (void *)(uintptr_t)v->final_values, (void *)(uintptr_t)v->faults};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) free(lists[i]);
   *v = (drover_rollout_view){.size = sizeof *v};
 }

@@ -3,17 +3,14 @@
 #ifndef DR_TOOLS_VERIFY_LOOP_H
 #define DR_TOOLS_VERIFY_LOOP_H
 
-#include <drover/drover.h>
+#include "perf/plain.h"
 
 typedef struct dr_loop_request {
-  const drover_env_type *type;
-  drover_env_args args;
+  dr_plain_request envs;
   drover_policy *policy;       /* of a runtime with one worker */
   drover_policy *inner_policy; /* likewise; NULL where the type has no inner loop */
   drover_runtime *runtime;
-  int32_t num_envs;
   int32_t num_steps;
-  uint64_t seed;
   drover_autoreset autoreset; /* same-step or next-step */
   float gamma;
   float gae_lambda;

@@ -12,10 +12,13 @@ const char *const dr_gait_info_names[DR_GAIT_INFOS] = {"joint_term", "velocity_t
 
 /* The joints' target of a step: where the reference is at its end, moved by the action. */
 static int set_target(const dr_gait_world *world, dr_gait_env *env, const float *action) {
-  const double rate = dr_gait_phase_rate(world, env->target_speed);
-  dr_gait_reference_joints(world, env->phase + rate * DR_GAIT_STEP_TIME, rate, env->target, env->target_velocity);
+  const double speed = env->target_speed, rate = dr_gait_phase_rate(world, speed);
+  dr_gait_reference_joints(world, env->phase + rate * DR_GAIT_STEP_TIME, speed, env->target, env->target_velocity);
   for (int j = 0; j < DR_GAIT_JOINTS; j++) {
-    if (!isfinite(action[j])) return -1;
+    if (!isfinite(action[j])) {
+      snprintf(env->why, sizeof env->why, "action[%d] is not finite", j);
+      return -1;
+    }
     env->target[j] += world->config.action_scale * (double)action[j];
   }
   return 0;
@@ -30,12 +33,23 @@ static void update_torque(const dr_gait_world *world, dr_gait_env *env) {
   }
 }
 
+/* A push lasts the step that it is drawn for: nothing of it need be kept. */
+static void push(const dr_gait_world *world, const dr_gait_env *env, const drover_env_tick *tick) {
+  const dr_gait_config *c = &world->config;
+  if (c->push == 0) return;
+  drover_random random = drover_env_tick_random(tick);
+  const bool now = drover_random_uniform(&random) < DR_GAIT_STEP_TIME / c->push_time;
+  const double impulse = drover_random_range(&random, -c->push, c->push);
+  env->data->xfrc_applied[6 * world->body[1]] = now ? impulse / DR_GAIT_STEP_TIME : 0;
+}
+
 int dr_gait_begin(void *shared, void *state, const drover_env_tick *tick) {
   const dr_gait_world *world = shared;
   dr_gait_env *env = state;
   if (!env->data || set_target(world, env, tick->action)) return -1;
   env->start_x = env->data->qpos[0];
   env->effort = env->torque_error = 0;
+  push(world, env, tick);
   update_torque(world, env);
   dr_gait_inner_row(world, env->data, env->torque, tick->inner_observation, tick->sample);
   return 0;
@@ -107,12 +121,19 @@ static void add_noise(const dr_gait_world *world, double qpos[DR_GAIT_DOFS], dou
   qpos[1] = dr_gait_height(world, qpos[2], qpos + DR_GAIT_ROOT);
 }
 
+/* A target speed, where they are drawn: for an episode, or in its course. */
+static void draw_speed(const dr_gait_world *world, dr_gait_env *env, drover_random *random) {
+  const dr_gait_config *c = &world->config;
+  if (c->speed_high > 0) env->target_speed = drover_random_range(random, c->speed_low, c->speed_high);
+}
+
 int dr_gait_reset(void *shared, void *state, const drover_env_rows *rows) {
   const dr_gait_world *world = shared;
   dr_gait_env *env = state;
   drover_random random = drover_env_random(rows, 0);
   const double drawn = drover_random_uniform(&random);
   env->phase = world->config.reset_phase < 0 ? drawn : world->config.reset_phase;
+  draw_speed(world, env, &random);
   double qpos[DR_GAIT_DOFS], qvel[DR_GAIT_DOFS];
   dr_gait_reference_pose(world, env->phase, env->target_speed, qpos, qvel);
   add_noise(world, qpos, qvel, &random);
@@ -142,12 +163,13 @@ static double squared_feet_error(const dr_gait_world *world, const mjData *d, co
   return squared_distance(feet, wanted, 4);
 }
 
-/* The imitation terms are Lee et al.'s (2019); that of the speed is ours. */
+/* The imitation terms, their gains and weights are those of the code that Lee et al. (2019) published (github.com
+ * lsw9021/MASS, core/Environment.cpp), but that there feet are seen from the mass centre; that of the speed is ours. */
 static double reward(const dr_gait_world *world, const dr_gait_env *env, bool fallen, double info[DR_GAIT_INFOS]) {
   const dr_gait_config *c = &world->config;
   const mjData *d = env->data;
   double angle[DR_GAIT_JOINTS], velocity[DR_GAIT_JOINTS];
-  dr_gait_reference_joints(world, env->phase, dr_gait_phase_rate(world, env->target_speed), angle, velocity);
+  dr_gait_reference_joints(world, env->phase, env->target_speed, angle, velocity);
   const double joint_error = squared_distance(angle, d->qpos + DR_GAIT_ROOT, DR_GAIT_JOINTS);
   const double velocity_error = squared_distance(velocity, d->qvel + DR_GAIT_ROOT, DR_GAIT_JOINTS);
   const double speed = (d->qpos[0] - env->start_x) / DR_GAIT_STEP_TIME;
@@ -163,6 +185,13 @@ static double reward(const dr_gait_world *world, const dr_gait_env *env, bool fa
   return info[0] + info[1] + info[3] - c->effort_weight * info[4] + (fallen ? 0 : c->alive_weight);
 }
 
+/* The target of the steps that follow. */
+static void change_speed(const dr_gait_world *world, dr_gait_env *env, const drover_env_rows *rows) {
+  if (world->config.speed_time == 0) return;
+  drover_random random = drover_env_random(rows, 0);
+  if (drover_random_uniform(&random) < DR_GAIT_STEP_TIME / world->config.speed_time) draw_speed(world, env, &random);
+}
+
 int dr_gait_finish(void *shared, void *state, const drover_env_rows *rows) {
   const dr_gait_world *world = shared;
   dr_gait_env *env = state;
@@ -174,6 +203,7 @@ int dr_gait_finish(void *shared, void *state, const drover_env_rows *rows) {
   rows->rewards[0] = (float)reward(world, env, fallen, info);
   rows->terminated[0] = fallen;
   for (int i = 0; i < DR_GAIT_INFOS && rows->infos; i++) rows->infos[i] = (float)info[i];
+  change_speed(world, env, rows);
   dr_gait_observe(world, env, rows->observations);
   return 0;
 }

@@ -44,6 +44,15 @@ static int parse_args(const drover_env_args *args, dr_gait_config *config, char 
     snprintf(message, size, "activation must be instant or dynamics, got '%.80s'", activation);
     return -1;
   }
+  if (config->speed_low > config->speed_high) {
+    snprintf(message, size, "speed_low must not be more than speed_high, got %g and %g", config->speed_low,
+             config->speed_high);
+    return -1;
+  }
+  if (config->speed_time > 0 && config->speed_high == 0) {
+    snprintf(message, size, "speed_time needs speeds to draw: speed_low and speed_high");
+    return -1;
+  }
   if (config->max_episode_steps == floor(config->max_episode_steps)) return 0;
   snprintf(message, size, "max_episode_steps must be a whole number, got %g", config->max_episode_steps);
   return -1;
@@ -184,7 +193,7 @@ static int gait_open(const drover_env_args *args, drover_env_spec *spec, void **
   dr_mj_install_handlers();
   dr_gait_world *world = calloc(1, sizeof *world);
   if (!world) {
-    snprintf(message, size, "no memory");
+    snprintf(message, size, "no memory for the world of gait2d");
     return -1;
   }
   if (fill_world(world, args, message, size)) {
@@ -259,6 +268,12 @@ void dr_gait_look(const void *shared, const void *state, dr_gait_view *view) {
   if (env->data) view->qpos[0] = env->data->qpos[0];
 }
 
+static void gait_explain(void *shared, const void *state, char *message, size_t message_size) {
+  (void)shared;
+  const dr_gait_env *env = state;
+  snprintf(message, message_size, "%s", env->why);
+}
+
 const drover_env_type dr_env_gait2d = {
     .abi_version = DROVER_ENV_ABI_VERSION,
     .size = sizeof(drover_env_type),
@@ -276,4 +291,5 @@ const drover_env_type dr_env_gait2d = {
     .set_param = gait_set_param,
     .begin = dr_gait_begin,
     .tick = dr_gait_tick,
-    .draw_sample = dr_gait_draw_sample};
+    .draw_sample = dr_gait_draw_sample,
+    .explain = gait_explain};

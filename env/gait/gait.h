@@ -3,7 +3,7 @@
  * A planar body of nine degrees of freedom walks by 18 muscles. A step of 1/30 s: the outer action moves the angles
  * that the joints are to reach; a PD rule makes of them, 16 times, the torques that are wanted now; the inner policy
  * makes of these the activations of the muscles. Lee, Park, Lee and Lee, "Scalable muscle-actuated human simulation and
- * control", ACM Transactions on Graphics 38(4), 2019, is where this order of things is from.
+ * control", ACM Transactions on Graphics 38(4), article 73, 2019, is where this order of things is from.
  *
  * qpos: x, z (m), pitch, then hip, knee, ankle of the right leg and of the left one (rad). Pitch is positive leaning
  * forward, joints are positive in flexion and dorsiflexion. Joints and muscles are counted in the model's order. */
@@ -36,9 +36,16 @@ enum {
 /* The numbers that can be set by --env-arg: X(name, default, lowest, highest, what it is). */
 #define DR_GAIT_OPTIONS(X)                                                                                             \
   X(target_speed, 1.2, 0, 5, "speed to walk at, m/s; also a parameter")                                                \
-  X(stride, 1.37, 0.05, 10, "length of the reference's cycle, m: it takes stride / target_speed seconds")              \
+  X(speed_low, 0, 0, 5, "lowest target speed that an episode draws, m/s")                                              \
+  X(speed_high, 0, 0, 5, "highest, m/s: drawn speeds take target_speed's place; 0 = none are drawn")                   \
+  X(speed_time, 0, 0, 1000, "mean time until a drawn speed changes within an episode, s; 0 = it stays")                \
+  X(stride, 1.37, 0.05, 10, "length of the reference's cycle at reference_speed, m")                                   \
+  X(reference_speed, 1.2, 0.05, 5, "speed at which the reference walks as its table says, m/s")                        \
+  X(stride_exponent, 0.5, 0, 1, "length and movement of a stride grow with this power of the speed")                   \
   X(pelvis_pitch, 6, -45, 45, "how far the reference's trunk leans forward, degrees")                                  \
   X(reset_noise, 0.02, 0, 1, "deviation of the first joint angles and pitch, rad; of their velocities ten times that") \
+  X(push, 0, 0, 1000, "pushes against the torso, forward or backward, last a step: at most so strong, N s")            \
+  X(push_time, 2, 0.04, 1000, "mean time from one to the next, s")                                                     \
   X(action_scale, 0.1, 0, 1, "what an action of 1 adds to a joint's wanted angle, rad")                                \
   X(kp, 300, 0, 10000, "torque a radian, N m")                                                                         \
   X(kd, 24.5, 0, 1000, "torque a rad/s, N m s")                                                                        \
@@ -95,14 +102,15 @@ typedef struct {
   double torque[DR_GAIT_JOINTS];          /* N m: wanted now */
   double effort;                          /* sum over the step's ticks of the mean squared activation */
   double torque_error;                    /* sum over the ticks and joints of (made - wanted)^2 */
+  char why[128];                          /* a sentence, where a call has failed */
 } dr_gait_env;
 
 /* ---- pose.c: the reference as positions of the model ---- */
 
-/* Cycles a second at the env's target speed. */
-double dr_gait_phase_rate(const dr_gait_world *world, double target_speed);
-/* All joints' angles and velocities at `phase`. */
-void dr_gait_reference_joints(const dr_gait_world *world, double phase, double rate, double angle[DR_GAIT_JOINTS],
+/* Cycles a second walking at `speed`. */
+double dr_gait_phase_rate(const dr_gait_world *world, double speed);
+/* All joints' angles and velocities at `phase` walking at `speed`. */
+void dr_gait_reference_joints(const dr_gait_world *world, double phase, double speed, double angle[DR_GAIT_JOINTS],
                               double velocity[DR_GAIT_JOINTS]);
 /* The pelvis's height at which the lower sole just touches the ground. */
 double dr_gait_height(const dr_gait_world *world, double pitch, const double angle[DR_GAIT_JOINTS]);

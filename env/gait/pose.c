@@ -3,15 +3,31 @@
 
 #include "env/gait/gait.h"
 
-double dr_gait_phase_rate(const dr_gait_world *world, double target_speed) {
-  return target_speed / world->config.stride;
+/* Step length and cadence both grow with the root of the speed: their quotient, the walk ratio, is the same over a wide
+ * range of speeds (Sekiya and Nagasaki 1998; below 1 m/s it grows: Murakami and Otaka 2017). Grieve and Gear,
+ * Ergonomics 9(5), 1966, found cadence growing with the power 0.58 of the speed, which leaves 0.42 for the stride. The
+ * exponent is the stride's; its share of the table's: */
+static double stride_share(const dr_gait_world *world, double speed) {
+  return pow(speed / world->config.reference_speed, world->config.stride_exponent);
 }
 
-void dr_gait_reference_joints(const dr_gait_world *world, double phase, double rate, double angle[DR_GAIT_JOINTS],
+double dr_gait_phase_rate(const dr_gait_world *world, double speed) {
+  const dr_gait_config *c = &world->config;
+  return c->reference_speed / c->stride * pow(speed / c->reference_speed, 1 - c->stride_exponent);
+}
+
+/* A shorter stride is a smaller movement about the same posture: upright on straight legs, feet flat. At the
+ * reference's own speed the share is 1, and the angles are the table's to the bit. */
+void dr_gait_reference_joints(const dr_gait_world *world, double phase, double speed, double angle[DR_GAIT_JOINTS],
                               double velocity[DR_GAIT_JOINTS]) {
+  const double share = stride_share(world, speed), rate = dr_gait_phase_rate(world, speed);
+  const double standing[DR_GAIT_LEG_JOINTS] = {world->config.pelvis_pitch * M_PI / 180, 0, 0};
   dr_gait_reference_leg(&world->reference, phase, angle, velocity);
   dr_gait_reference_leg(&world->reference, phase + 0.5, angle + DR_GAIT_LEG_JOINTS, velocity + DR_GAIT_LEG_JOINTS);
-  for (int j = 0; j < DR_GAIT_JOINTS; j++) velocity[j] *= rate;
+  for (int j = 0; j < DR_GAIT_JOINTS; j++) {
+    angle[j] = share * angle[j] + (1 - share) * standing[j % DR_GAIT_LEG_JOINTS];
+    velocity[j] *= share * rate;
+  }
 }
 
 /* to += v turned by `angle` about y, which takes z to x. */
@@ -57,10 +73,10 @@ void dr_gait_reference_pose(const dr_gait_world *world, double phase, double spe
   const double apart = 1e-4; /* cycles, for the height's derivative */
   double height[2];
   for (int side = 0; side < 2; side++) {
-    dr_gait_reference_joints(world, phase + (side ? apart : -apart), rate, qpos + DR_GAIT_ROOT, qvel + DR_GAIT_ROOT);
+    dr_gait_reference_joints(world, phase + (side ? apart : -apart), speed, qpos + DR_GAIT_ROOT, qvel + DR_GAIT_ROOT);
     height[side] = dr_gait_height(world, pitch, qpos + DR_GAIT_ROOT);
   }
-  dr_gait_reference_joints(world, phase, rate, qpos + DR_GAIT_ROOT, qvel + DR_GAIT_ROOT);
+  dr_gait_reference_joints(world, phase, speed, qpos + DR_GAIT_ROOT, qvel + DR_GAIT_ROOT);
   qpos[0] = 0;
   qpos[1] = dr_gait_height(world, pitch, qpos + DR_GAIT_ROOT);
   qpos[2] = pitch;

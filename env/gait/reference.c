@@ -10,6 +10,7 @@
 
 enum { MAX_LINE = 256, MAX_FILE_BYTES = 1 << 20 };
 
+static const double least_apart = 0.99e-4; /* cycles, of two knots: a spline through nearer ones whirls, or overflows */
 static const char header[] = "percent,hip,knee,ankle";
 
 /* ---- The table ---- */
@@ -79,10 +80,13 @@ static int read_rows(reader *r, dr_gait_reference *ref) {
     if (read_row(r, row)) return -1;
     if (row[0] == 100) return check_last_row(r, ref, row);
     const int32_t n = ref->num_knots;
-    if (!(row[0] >= 0 && row[0] < 100) || (n > 0 && row[0] / 100 <= ref->phase[n - 1]))
-      return fail(r, "percent must increase from row to row, from 0 or more to 100 or less");
+    const double phase = row[0] / 100;
+    if (!(phase >= 0 && phase < 1) || (n > 0 && phase < ref->phase[n - 1] + least_apart))
+      return fail(r, "percent must increase from row to row by 0.01 or more, from 0 or more to 100 or less");
+    if (n > 0 && phase > 1 + ref->phase[0] - least_apart)
+      return fail(r, "the last row must be 0.01 per cent or more before the first of the next cycle");
     if (n == DR_GAIT_MAX_ROWS) return fail(r, "a table has at most 1000 rows");
-    ref->phase[n] = row[0] / 100;
+    ref->phase[n] = phase;
     for (int j = 0; j < DR_GAIT_LEG_JOINTS; j++) ref->angle[n][j] = row[1 + j] * M_PI / 180;
     ref->num_knots++;
   }

@@ -1,5 +1,6 @@
 /* sim.c: an env's mjData: made with the room that the walker can need at most, placed, advanced by ticks. */
 #include <math.h>
+#include <stdio.h>
 
 #include "env/gait/gait.h"
 
@@ -41,9 +42,15 @@ fail:
 
 /* ---- An env ---- */
 
+/* The env has failed, and this is why. */
+static int fail(dr_gait_env *env, const char *why) {
+  snprintf(env->why, sizeof env->why, "%s", why);
+  return -1;
+}
+
 int dr_gait_env_create(const dr_gait_world *world, dr_gait_env *env) {
   env->data = dr_mj_make_data(&world->model);
-  return env->data ? 0 : -1;
+  return env->data ? 0 : fail(env, "no memory for its simulation");
 }
 
 /* Every way in which MuJoCo says that it did not do what was asked. */
@@ -63,10 +70,15 @@ typedef struct {
 /* body(call) in a guard; what an error leaves behind is in no known state: a fresh mjData takes its place. */
 static int run(const dr_gait_world *world, dr_gait_env *env, void (*body)(void *)) {
   sim_call call = {&world->model, env->data};
-  if (dr_mj_guard(body, &call)) return went_well(env->data) ? 0 : -1;
+  const double time = env->data->time; /* MuJoCo resets it with a bad state */
+  if (dr_mj_guard(body, &call)) {
+    if (went_well(env->data)) return 0;
+    if (!dr_mj_is_bad(env->data, time, env->why, sizeof env->why)) fail(env, "more contacts than it has room for");
+    return -1;
+  }
   mj_deleteData(env->data);
   env->data = dr_mj_make_data(&world->model);
-  return -1;
+  return fail(env, dr_mj_error());
 }
 
 static void first_half(void *context) {
@@ -101,10 +113,10 @@ int dr_gait_env_set_state(const dr_gait_world *world, dr_gait_env *env, const mj
 }
 
 int dr_gait_env_tick(const dr_gait_world *world, dr_gait_env *env, const float activation[DR_GAIT_MUSCLES]) {
-  if (!env->data) return -1;
+  if (!env->data) return fail(env, "no memory for its simulation");
   double squares = 0;
   for (int i = 0; i < DR_GAIT_MUSCLES; i++) {
-    if (!isfinite(activation[i])) return -1;
+    if (!isfinite(activation[i])) return fail(env, "an activation is not finite");
     const double a = fmin(fmax((double)activation[i], 0), 1);
     env->data->ctrl[i] = a;
     squares += a * a;

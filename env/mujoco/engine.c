@@ -61,6 +61,10 @@ void dr_mj_install_handlers(void) {
   pthread_mutex_unlock(&installing);
 }
 
+/* MuJoCo's compiler puts a handler of its own in front of all others while it runs. An exception leaves it there, and
+ * the next error would go to a frame that is gone. */
+void _mjPRIVATE__set_tls_error_fn(void (*)(const char *text)) __attribute__((weak));
+
 bool dr_mj_guard(void (*body)(void *context), void *context) {
   jmp_buf here;
   jmp_buf *const outer = landing; /* unchanged between setjmp and longjmp, so its value survives */
@@ -69,9 +73,13 @@ bool dr_mj_guard(void (*body)(void *context), void *context) {
     return false;
   }
   landing = &here;
-  body(context);
+  const char *what = NULL;
+  const bool returned = dr_mj_call(body, context, &what);
   landing = outer;
-  return true;
+  if (returned) return true;
+  snprintf(caught, sizeof caught, "%s", what);
+  if (_mjPRIVATE__set_tls_error_fn) _mjPRIVATE__set_tls_error_fn(NULL);
+  return false;
 }
 
 const char *dr_mj_error(void) { return caught; }
@@ -157,6 +165,26 @@ static void make_body(void *context) {
 mjData *dr_mj_make_data(const mjModel *m) {
   make_call call = {.model = m};
   return dr_mj_guard(make_body, &call) ? call.data : NULL;
+}
+
+/* The words of mju_warningText, whose buffer all threads share in 2.2. */
+bool dr_mj_is_bad(const mjData *d, double time, char *text, size_t text_size) {
+  static const struct {
+    int warning;
+    const char *what;
+  } bad[] = {{mjWARN_BADQPOS, "QPOS at DOF"},
+             {mjWARN_BADQVEL, "QVEL at DOF"},
+             {mjWARN_BADQACC, "QACC at DOF"},
+             {mjWARN_BADCTRL, "CTRL at ACTUATOR"}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    const mjWarningStat *w = &d->warning[bad[i].warning];
+    if (!w->number) continue;
+    if (text)
+      snprintf(text, text_size, "Nan, Inf or huge value in %s %d. The simulation is unstable. Time = %.4f.",
+               bad[i].what, (int)w->lastinfo, time);
+    return true;
+  }
+  return false;
 }
 
 #if DR_MJ_HAS_ARENA

@@ -17,11 +17,18 @@
 #error "Drover supports MuJoCo 2.2 and MuJoCo 3.3 or newer"
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { DR_MJ_TEXT = 1024 }; /* bytes of an error's text */
 
-/* body(context), such that an mju_error inside it makes this return false; dr_mj_error() then says what it was. The
- * mjData that it was about must be thrown away. Nests. */
+/* body(context), such that an mju_error or a C++ exception inside it makes this return false; dr_mj_error() then says
+ * what it was. The mjData that it was about must be thrown away. Nests. */
 bool dr_mj_guard(void (*body)(void *context), void *context);
+
+/* body(context); false, with a word about it in *what, if it threw a C++ exception. For dr_mj_guard: catch.cpp. */
+bool dr_mj_call(void (*body)(void *context), void *context, const char **what);
 
 /* The last error that a guard of this thread caught. */
 const char *dr_mj_error(void);
@@ -38,6 +45,10 @@ mjModel *dr_mj_load_model(const char *path, const char *text, size_t text_size, 
 mjData *dr_mj_make_data(const mjModel *m);
 /* What it takes from the heap. */
 size_t dr_mj_data_bytes(const mjData *d);
+
+/* Whether MuJoCo has found the state or a control bad since d was last reset (it resets d and goes on). Then also its
+ * own sentence in text, if that is not NULL, with the simulated time `time` at which it was: d's own is reset too. */
+bool dr_mj_is_bad(const mjData *d, double time, char *text, size_t text_size);
 
 /* Room for contacts, constraints and MuJoCo's stack: what d has ever needed and something on top; m with that much,
  * never more than it has by itself (the result shares m's arrays). Never 0 of anything, which would turn it off. */
@@ -62,4 +73,7 @@ void dr_mj_set_state(const mjModel *m, mjData *d, const mjtNum *state);
 /* How much an actuator's length changes with a degree of freedom, after mj_step1: its moment. */
 mjtNum dr_mj_actuator_moment(const mjModel *m, const mjData *d, int actuator, int dof);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -105,7 +105,7 @@ malformed:
 static int file_prepare(dr_mj_world *world, char *message, size_t message_size) {
   file_terms *terms = calloc(1, sizeof *terms);
   if (!terms) {
-    snprintf(message, message_size, "no memory");
+    snprintf(message, message_size, "no memory for its terms");
     return -1;
   }
   world->own = terms;

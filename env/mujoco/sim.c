@@ -3,6 +3,7 @@
 
 #include <drover/random.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,7 +94,9 @@ static int remake(const dr_mj_model *model, dr_mj_env *env, int32_t room) {
   if (env->data) mj_deleteData(env->data);
   env->data = dr_mj_make_data(&model->rooms[room]);
   env->room = room;
-  return env->data ? 0 : -1;
+  if (env->data) return 0;
+  snprintf(env->why, sizeof env->why, "no memory for its simulation");
+  return -1;
 }
 
 /* ---- Stepping ---- */
@@ -106,6 +109,7 @@ typedef struct {
   const float *ctrl;
   int frames; /* 0: mj_forward */
   bool forces;
+  double time;    /* simulated, when the step that runs began */
   bool last_room; /* there is no larger one: then MuJoCo leaves contacts out, as it does for everybody */
   outcome result;
 } step_call;
@@ -113,8 +117,7 @@ typedef struct {
 /* MuJoCo notes a state that is not finite or too large, resets it and goes on; so does a control, with 0 instead. */
 static outcome judge(const step_call *call) {
   const mjWarningStat *w = call->data->warning;
-  if (w[mjWARN_BADQPOS].number || w[mjWARN_BADQVEL].number || w[mjWARN_BADQACC].number || w[mjWARN_BADCTRL].number)
-    return WENT_BAD;
+  if (dr_mj_is_bad(call->data, 0, NULL, 0)) return WENT_BAD;
   if (!call->last_room && (w[mjWARN_CONTACTFULL].number || w[mjWARN_CNSTRFULL].number)) return NEEDS_ROOM;
   return WENT_WELL;
 }
@@ -122,9 +125,11 @@ static outcome judge(const step_call *call) {
 static void step_body(void *context) {
   step_call *call = context;
   for (int i = 0; i < call->model->nu && call->ctrl; i++) call->data->ctrl[i] = (double)call->ctrl[i];
+  call->time = call->data->time;
   if (call->frames == 0) mj_forward(call->model, call->data);
   call->result = judge(call);
   for (int frame = 0; frame < call->frames && call->result == WENT_WELL; frame++) {
+    call->time = call->data->time;
     mj_step(call->model, call->data);
     call->result = judge(call);
   }
@@ -146,7 +151,11 @@ static int run(const dr_mj_model *model, dr_mj_env *env, step_call *call) {
     if (returned && call->result == WENT_WELL) return 0;
     const bool needs_room = returned ? call->result == NEEDS_ROOM : !last && is_about_room(dr_mj_error());
     if (!needs_room) {
-      if (!returned) remake(model, env, env->room); /* what an error leaves behind is in no known state */
+      if (returned) {
+        dr_mj_is_bad(env->data, call->time, env->why, sizeof env->why);
+      } else if (remake(model, env, env->room) == 0) { /* what an error leaves behind is in no known state */
+        snprintf(env->why, sizeof env->why, "%s", dr_mj_error());
+      }
       return -1;
     }
     if (remake(model, env, env->room + 1)) return -1;
@@ -166,8 +175,11 @@ int dr_mj_env_forward(const dr_mj_model *model, dr_mj_env *env) {
 }
 
 int dr_mj_env_step(const dr_mj_model *model, dr_mj_env *env, const float *ctrl, int frames, bool forces) {
-  for (int i = 0; i < model->compiled->nu; i++)
-    if (!isfinite(ctrl[i])) return -1;
+  for (int i = 0; i < model->compiled->nu; i++) {
+    if (isfinite(ctrl[i])) continue;
+    snprintf(env->why, sizeof env->why, "action[%d] is %s", i, isnan(ctrl[i]) ? "nan" : ctrl[i] > 0 ? "inf" : "-inf");
+    return -1;
+  }
   step_call call = {.ctrl = ctrl, .frames = frames, .forces = forces};
   return run(model, env, &call);
 }

@@ -11,7 +11,7 @@
 
 #include "env/mujoco/engine.h"
 
-enum { DR_MJ_MAX_ROOMS = 24 };
+enum { DR_MJ_MAX_ROOMS = 24, DR_MJ_WHY = 128 };
 
 /* What all envs of a batch share; read only once it is made. rooms[i] is `compiled` with the i'th amount of room, the
  * last with all that it asks for; they share its arrays. */
@@ -30,6 +30,7 @@ typedef struct {
   double place[2]; /* where the task says the body is, as left by the last step or reset: its next velocity's origin */
   int32_t room;    /* index into model->rooms */
   int32_t unused;  /* 0 */
+  char why[DR_MJ_WHY]; /* a sentence, where a call below has failed */
 } dr_mj_env;
 
 /* Takes `compiled` over, also on failure. 0, or -1 if there is no memory or MuJoCo refuses (dr_mj_error). */
@@ -43,8 +44,8 @@ void dr_mj_env_destroy(dr_mj_env *env);
 int dr_mj_env_clear(const dr_mj_model *model, dr_mj_env *env);
 /* The quantities that follow from the state: mj_forward. */
 int dr_mj_env_forward(const dr_mj_model *model, dr_mj_env *env);
-/* `frames` steps under ctrl[nu], then the contact forces on bodies (cfrc_ext) if `forces`. -1 = the env failed: a
- * control that is not finite, an error of MuJoCo's, or a state it found bad and reset. */
+/* `frames` steps under ctrl[nu], then the contact forces on bodies (cfrc_ext) if `forces`. -1 = the env failed, and
+ * env->why says it: a control that is not finite, an error of MuJoCo's, or a state it found bad and reset. */
 int dr_mj_env_step(const dr_mj_model *model, dr_mj_env *env, const float *ctrl, int frames, bool forces);
 
 /* state_size numbers, at any address. Load makes no derived quantities: the next step does. */

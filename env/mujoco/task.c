@@ -1,6 +1,8 @@
 /* task.c: what all MuJoCo env types have in common: arguments, the model, an env's life and its steps. */
 #include "env/mujoco/task.h"
 
+#include <errno.h>
+
 #include "env/mujoco/models.h"
 
 /* ---- Arguments ---- */
@@ -121,6 +123,12 @@ static mjModel *load(const dr_mj_world *world, char *message, size_t message_siz
     snprintf(message, message_size, "model=FILE.xml must be given (--env-arg model=FILE.xml)");
     return NULL;
   }
+  FILE *file = path[0] ? fopen(path, "re") : NULL;
+  if (path[0] && !file) {
+    snprintf(message, message_size, "%.300s: cannot read the model: %s", path, strerror(errno));
+    return NULL;
+  }
+  if (file) fclose(file);
   mjModel *m = path[0] ? dr_mj_load_model(path, NULL, 0, error, sizeof error)
                        : load_builtin(world->task->model, error, sizeof error);
   if (!m && path[0])
@@ -197,7 +205,7 @@ int dr_mj_open(const dr_mj_task *task, const drover_env_args *args, drover_env_s
   dr_mj_install_handlers();
   dr_mj_world *world = calloc(1, sizeof *world);
   if (!world) {
-    snprintf(message, message_size, "no memory");
+    snprintf(message, message_size, "no memory for the task");
     return -1;
   }
   world->task = task;
@@ -291,6 +299,12 @@ int dr_mj_load(void *shared, void *state, const void *bytes) {
   memcpy(env->place, bytes, sizeof env->place);
   dr_mj_env_load(&world->model, env, (const char *)bytes + sizeof env->place);
   return 0;
+}
+
+void dr_mj_explain(void *shared, const void *state, char *message, size_t message_size) {
+  (void)shared;
+  const dr_mj_env *env = state;
+  snprintf(message, message_size, "%s", env->why);
 }
 
 /* ---- What several tasks do the same way ---- */

@@ -141,6 +141,7 @@ int dr_mj_reset(void *shared, void *state, const drover_env_rows *rows);
 int dr_mj_step_env(void *shared, void *state, const drover_env_rows *rows);
 int dr_mj_save(void *shared, const void *state, void *bytes);
 int dr_mj_load(void *shared, void *state, const void *bytes);
+void dr_mj_explain(void *shared, const void *state, char *message, size_t message_size);
 
 /* The env type `table` of the dr_mj_task `its_task`. */
 #define DR_MJ_ENV(table, its_name, its_task, its_summary)                                                   \
@@ -160,7 +161,8 @@ int dr_mj_load(void *shared, void *state, const void *bytes);
                                  .reset = dr_mj_reset,                                                      \
                                  .step = dr_mj_step_env,                                                    \
                                  .save = dr_mj_save,                                                        \
-                                 .load = dr_mj_load}
+                                 .load = dr_mj_load,                                                        \
+                                 .explain = dr_mj_explain}
 
 #define DR_MJ_COUNT(array) ((int32_t)(sizeof(array) / sizeof *(array)))
 

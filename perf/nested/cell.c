@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "perf/clock.h"
 #include "perf/nested/network.h"
 #include "perf/nested/tick_env.h"
 
@@ -116,16 +116,10 @@ static int make_rollout(scene *s, int32_t num_steps) {
   return 0;
 }
 
-static double now_s(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static int collect(scene *s, double *seconds) {
-  const double begin = now_s();
+  const double begin = dr_seconds_now();
   TRY(drover_rollout_collect(s->rollout));
-  *seconds = now_s() - begin;
+  *seconds = dr_seconds_now() - begin;
   return 0;
 }
 
@@ -162,12 +156,13 @@ static int measure(scene *s, const nested_cell *cell, double step_s, nested_resu
   if (make_rollout(s, num_steps) != 0) return -1;
   puts("begin");
   fflush(stdout);
-  const double begin = now_s();
+  const double begin = dr_seconds_now();
   do {
     double seconds = 0;
     if (collect(s, &seconds) != 0) return -1;
     samples[count++] = seconds * 1e3 * NESTED_STEPS / num_steps;
-  } while (count < NESTED_MAX_SAMPLES && (now_s() - begin < cell->seconds || (count < 3 && step_s < cell->seconds)));
+  } while (count < NESTED_MAX_SAMPLES &&
+           (dr_seconds_now() - begin < cell->seconds || (count < 3 && step_s < cell->seconds)));
   qsort(samples, (size_t)count, sizeof samples[0], compare_doubles);
   out->rollout_ms = count % 2 ? samples[count / 2] : (samples[count / 2 - 1] + samples[count / 2]) / 2;
   return 0;

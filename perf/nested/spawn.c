@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "perf/clock.h"
 #include "perf/nested/cell.h"
 #include "runtime/threads/census.h"
 
@@ -55,21 +55,15 @@ static _Noreturn void become_cell(const nested_cell *cell, int out) {
   _exit(127);
 }
 
-static double now_s(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* Read what the cell prints, and from "begin" to "result" count its threads every 10 ms. 0 if a result came. */
 static int listen_to(pid_t pid, int in, nested_result *out) {
   dr_census census = {0, 0, NULL};
   char text[512] = "";
   size_t used = 0;
   bool measuring = false, done = false;
-  double due_s = now_s();
+  double due_s = dr_seconds_now();
   for (bool open = true; open;) {
-    const double wait_s = due_s - now_s();
+    const double wait_s = due_s - dr_seconds_now();
     struct pollfd poll_in = {.fd = in, .events = POLLIN};
     const int ready = poll(&poll_in, 1, !measuring ? -1 : wait_s > 0 ? (int)(wait_s * 1e3) + 1 : 0);
     if (ready < 0 && errno != EINTR) break;
@@ -89,7 +83,7 @@ static int listen_to(pid_t pid, int in, nested_result *out) {
       const int32_t threads = (int32_t)census.count;
       if (out->min_threads == 0 || threads < out->min_threads) out->min_threads = threads;
       if (threads > out->max_threads) out->max_threads = threads;
-      due_s = now_s() + SAMPLE_MS * 1e-3;
+      due_s = dr_seconds_now() + SAMPLE_MS * 1e-3;
     }
   }
   dr_census_free(&census);

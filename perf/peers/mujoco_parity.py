@@ -38,13 +38,14 @@ def build(folder):
     package = pathlib.Path(mujoco.__file__).parent
     library = next(package.glob("libmujoco.so*"))
     subprocess.run(["cmake", f"-DOUT={folder}/models.c", "-P", ROOT / "env/mujoco/embed.cmake"], check=True)
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-DDROVER_MUJOCO", "-O2", "-ffp-contract=off", "-fno-tree-slp-vectorize",
-             "-fPIC", "-shared", f"-I{ROOT}", f"-I{ROOT}/runtime/include", f"-I{ROOT}/env/include",
-             "-isystem", f"{package}/include"]
+    both = ["-D_GNU_SOURCE", "-DDROVER_MUJOCO", "-O2", "-ffp-contract=off", "-fno-tree-slp-vectorize", "-fPIC",
+            f"-I{ROOT}", f"-I{ROOT}/runtime/include", f"-I{ROOT}/env/include", "-isystem", f"{package}/include"]
     sources = [*sorted(ROOT.glob("env/mujoco/*.c")), f"{folder}/models.c", ROOT / "perf/peers/mujoco_stepper.c"]
     out = f"{folder}/mujoco_stepper.so"
-    subprocess.run(["cc", *flags, *map(str, sources), "-o", out, str(library), f"-Wl,-rpath,{package}", "-lm",
-                    "-lpthread"], check=True)
+    subprocess.run(["c++", "-std=c++17", *both, "-c", ROOT / "env/mujoco/catch.cpp", "-o", f"{folder}/catch.o"],
+                   check=True)
+    subprocess.run(["cc", "-std=c11", "-shared", *both, *map(str, sources), f"{folder}/catch.o", "-o", out,
+                    str(library), f"-Wl,-rpath,{package}", "-lm", "-lpthread", "-lstdc++"], check=True)
     stepper = ctypes.CDLL(out)
     for name, result in (("stepper_open", ctypes.c_void_p), ("stepper_info_name", ctypes.c_char_p)):
         getattr(stepper, name).restype = result

@@ -32,7 +32,8 @@ class View(ctypes.Structure):
             "observations", "actions", "logprobs", "values", "rewards", "terminated", "truncated", "valid", "infos",
             "inner_samples", "advantages", "returns")] + [
                 ("num_episodes", ctypes.c_int64), ("episodes", ctypes.c_void_p), ("final_observations", ctypes.c_void_p),
-                ("final_values", ctypes.c_void_p), ("num_faults", ctypes.c_int64), ("faults", ctypes.c_void_p)]
+                ("final_values", ctypes.c_void_p), ("num_faults", ctypes.c_int64), ("faults", ctypes.c_void_p),
+                ("fault_texts", ctypes.c_void_p)]
 
 
 class PpoStats(ctypes.Structure):

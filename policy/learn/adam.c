@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "policy/kernels.h"
 #include "runtime/error.h"
 #include "runtime/memory.h"
 
@@ -23,10 +22,10 @@ void dr_adam_free(dr_adam *adam) {
   adam->first = adam->second = NULL;
 }
 
-void dr_adam_step(dr_adam *adam, double rate, double scale, const float *gradients, float *weights) {
+dr_adam_rates dr_adam_begin(dr_adam *adam, double rate, double scale) {
   adam->num_steps++;
   const double steps = (double)adam->num_steps;
-  const dr_adam_rates rates = {
+  return (dr_adam_rates){
       .scale = (float)scale,
       .follow1 = (float)(1.0 - adam->beta1),
       .follow2 = (float)(1.0 - adam->beta2),
@@ -34,17 +33,21 @@ void dr_adam_step(dr_adam *adam, double rate, double scale, const float *gradien
       .second_scale = (float)(1.0 / (1.0 - pow(adam->beta2, steps))),
       .epsilon = (float)adam->epsilon,
   };
-  dr_kernels_best()->adam(&rates, adam->count, gradients, adam->first, adam->second, weights);
 }
 
-/* Sixteen partial sums, then their sum: an order that no vector width changes. */
+void dr_adam_move(const dr_adam *adam, const dr_adam_rates *rates, size_t first, size_t some, const float *gradients,
+                  float *weights) {
+  dr_kernels_best()->adam(rates, some, gradients + first, adam->first + first, adam->second + first, weights + first);
+}
+
+void dr_adam_step(dr_adam *adam, double rate, double scale, const float *gradients, float *weights) {
+  const dr_adam_rates rates = dr_adam_begin(adam, rate, scale);
+  dr_adam_move(adam, &rates, 0, adam->count, gradients, weights);
+}
+
 double dr_gradient_norm(const float *gradients, size_t count) {
-  enum { LANES = 16 };
-  double sums[LANES] = {0}, sum = 0;
-  size_t i = 0;
-  for (; i + LANES <= count; i += LANES)
-    for (size_t j = 0; j < LANES; j++) sums[j] += (double)gradients[i + j] * (double)gradients[i + j];
-  for (size_t j = 0; i + j < count; j++) sums[j] += (double)gradients[i + j] * (double)gradients[i + j];
-  for (size_t j = 0; j < LANES; j++) sum += sums[j];
+  double sums[16], sum = 0;
+  dr_kernels_best()->square_sums(count, gradients, sums);
+  for (size_t j = 0; j < 16; j++) sum += sums[j];
   return sqrt(sum);
 }

@@ -2,7 +2,7 @@
 #ifndef DR_POLICY_LEARN_ADAM_H
 #define DR_POLICY_LEARN_ADAM_H
 
-#include <drover/base.h>
+#include "policy/kernels.h"
 
 typedef struct dr_adam {
   double beta1, beta2, epsilon;
@@ -17,7 +17,13 @@ void dr_adam_free(dr_adam *adam);
 /* weights -= rate * m_hat / (sqrt(v_hat) + epsilon) with gradients [count], each multiplied by `scale` first. */
 void dr_adam_step(dr_adam *adam, double rate, double scale, const float *gradients, float *weights);
 
-/* L2 norm in double, in a fixed order. */
+/* The same in parts: begin a step, then move weights first..first + some - 1 of all [count], each once, in any order
+ * and by any threads. */
+dr_adam_rates dr_adam_begin(dr_adam *adam, double rate, double scale);
+void dr_adam_move(const dr_adam *adam, const dr_adam_rates *rates, size_t first, size_t some, const float *gradients,
+                  float *weights);
+
+/* L2 norm in double, in an order that depends on count alone. */
 double dr_gradient_norm(const float *gradients, size_t count);
 
 #endif

@@ -1,14 +1,16 @@
-/* gradient.h: forward and backward passes of an MLP over many rows, spread over the workers.
+/* gradient.h: forward and backward passes of an MLP over many rows, and the optimiser's step, spread over the workers.
  *
- * The rows of a pass are cut into blocks of a fixed size; a block is one task: it gathers its rows, runs both chains
- * forward, asks the loss for the derivatives of the outputs, and runs backward into a gradient of its own. The blocks'
- * gradients are then added in one fixed order. So the sum's bits depend on the rows and not on the workers, and a pass
- * forks once, not once a layer. */
+ * The rows of a pass are cut into blocks of a fixed size. A block gathers its rows, runs both chains forward, asks the
+ * loss for the derivatives of the outputs, runs them back, and adds the gradient of its weights to that of its group;
+ * the groups' gradients are then added in one fixed order. So the sum's bits depend on the rows and not on the workers,
+ * and a pass forks once, not once a layer. Where there are more workers than groups, several share a block: forward and
+ * back by rows, the gradient by weights, which changes no sum. */
 #ifndef DR_POLICY_LEARN_GRADIENT_H
 #define DR_POLICY_LEARN_GRADIENT_H
 
 #include <drover/runtime.h>
 
+#include "policy/learn/adam.h"
 #include "policy/mlp.h"
 
 enum {
@@ -41,12 +43,18 @@ void dr_gradient_destroy(dr_gradient *self);
 
 /* One pass over `num_rows` rows of observations [any x observation_size], chosen by `rows` [num_rows]. weights and
  * gradients: [mlp->num_weights]; gradients of mean and std (normalize_observations) are 0. sums [DR_MAX_LOSS_SUMS]:
- * over all blocks, in order. gradients NULL: forward and loss only. Allocates nothing.
+ * over all blocks, in order. weights NULL: those of the pass before, as dr_gradient_step left them; they are packed
+ * then. gradients NULL: forward and loss only. Allocates nothing.
  *
  * The caller's thread is one of the workers: call it between dr_runtime_begin_call and dr_runtime_end_call, one pass of
  * a gradient at a time. A pass is not cancelled. Numbers that are not finite are no error here: they come out in sums
  * and gradients, where dr_gradient_norm shows them. */
 drover_status dr_gradient_pass(dr_gradient *self, const float *weights, const float *observations, int32_t num_rows,
                                const int32_t *rows, dr_loss loss, void *object, float *gradients, double *sums);
+
+/* A step of Adam on `weights`, those of the last pass, after which they are packed for the next one. The same bits as
+ * dr_adam_step's. To be called where passes are. */
+drover_status dr_gradient_step(dr_gradient *self, dr_adam *adam, double rate, double scale, const float *gradients,
+                               float *weights);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include "runtime/error.h"
 #include "runtime/memory.h"
-#include "runtime/policy.h"
 #include "runtime/runtime.h"
 
 /* ---- Options ------------------------------------------------------------------------------------------------- */
@@ -115,7 +114,7 @@ static drover_status allocate(drover_inner *inner, const dr_mlp *mlp) {
     status =
         dr_moments_init(&inner->observations, mlp->options.normalize_observations ? mlp->options.observation_size : 0);
   if (!status) adopt_moments(inner, mlp);
-  if (!status) status = dr_gradient_create(&inner->gradient, inner->policy->runtime, mlp, max_rows);
+  if (!status) status = dr_gradient_create(&inner->gradient, inner->learner.runtime, mlp, max_rows);
   return status;
 }
 
@@ -132,7 +131,8 @@ drover_status drover_inner_create(drover_inner **out, drover_policy *policy, con
   if (status) return status;
   drover_inner *inner = dr_slab_zalloc(1, sizeof *inner);
   if (!inner) return dr_fail(DROVER_ERROR_NO_MEMORY, "inner: no memory for a learner");
-  inner->policy = policy;
+  inner->learner.policy = policy;
+  inner->learner.runtime = policy->runtime;
   inner->self = self;
   inner->options = *options;
   status = dr_sample_layout_init(&inner->layout, options->sample_size, mlp->options.observation_size,
@@ -143,28 +143,25 @@ drover_status drover_inner_create(drover_inner **out, drover_policy *policy, con
     free(inner);
     return status;
   }
-  atomic_fetch_add_explicit(&policy->num_users, 1, memory_order_relaxed);
-  dr_handle_open(&inner->handle, DR_HANDLE_INNER);
+  dr_learner_open(&inner->learner, DR_HANDLE_INNER);
   *out = inner;
   return DROVER_OK;
 }
 
-/* Every public call begins with it. */
-static drover_status check_inner(const drover_inner *inner, const char *what) {
-  const drover_status status = dr_handle_check(inner, DR_HANDLE_INNER, what);
-  return status ? status : dr_runtime_check_fork(inner->policy->runtime, what);
+static drover_status enter(drover_inner *inner, const char *what) {
+  return dr_learner_enter((dr_learner *)inner, DR_HANDLE_INNER, what);
 }
 
+/* The end of a public call, which returns `status`. */
+static drover_status leave(drover_inner *inner, drover_status status) {
+  dr_learner_leave(&inner->learner);
+  return status;
+}
+
+static void release(dr_learner *learner) { free_inner((drover_inner *)learner); }
+
 drover_status drover_inner_destroy(drover_inner *inner) {
-  if (!inner) return DROVER_OK;
-  const drover_status status = dr_handle_check(inner, DR_HANDLE_INNER, "inner destroy");
-  if (status) return status;
-  if (dr_runtime_check_fork(inner->policy->runtime, "inner destroy")) return DROVER_OK;
-  drover_policy *policy = inner->policy;
-  free_inner(inner);
-  dr_handle_bury(&inner->handle);
-  atomic_fetch_sub_explicit(&policy->num_users, 1, memory_order_release);
-  return DROVER_OK;
+  return dr_learner_destroy((dr_learner *)inner, DR_HANDLE_INNER, "inner destroy", release);
 }
 
 /* ---- Samples ------------------------------------------------------------------------------------------------- */
@@ -185,9 +182,8 @@ static drover_status check_samples(const drover_inner *inner, const char *what, 
   return DROVER_OK;
 }
 
-drover_status drover_inner_add(drover_inner *inner, int64_t count, const float *samples) {
-  drover_status status = check_inner(inner, "inner add");
-  if (!status) status = check_samples(inner, "inner add", count, samples);
+static drover_status add(drover_inner *inner, int64_t count, const float *samples) {
+  const drover_status status = check_samples(inner, "inner add", count, samples);
   if (status) return status;
   dr_replay_add(&inner->replay, count, samples);
   const dr_float_mode mode = dr_float_mode_enter();
@@ -199,16 +195,25 @@ drover_status drover_inner_add(drover_inner *inner, int64_t count, const float *
   return DROVER_OK;
 }
 
-drover_status drover_inner_add_rollout(drover_inner *inner, drover_rollout *rollout) {
+drover_status drover_inner_add(drover_inner *inner, int64_t count, const float *samples) {
+  const drover_status status = enter(inner, "inner add");
+  return status ? status : leave(inner, add(inner, count, samples));
+}
+
+static drover_status add_rollout(drover_inner *inner, drover_rollout *rollout) {
   drover_rollout_view view = {.size = sizeof view};
-  drover_status status = check_inner(inner, "inner add_rollout");
-  if (!status) status = drover_rollout_get_view(rollout, &view);
+  const drover_status status = drover_rollout_get_view(rollout, &view);
   if (status) return status;
   if (!view.inner_samples || (size_t)view.inner_sample_size != inner->layout.size)
     return dr_fail(DROVER_ERROR_ARGUMENT,
                    "inner add_rollout: the rollout's samples have %d numbers, the learner was made for %zu",
                    view.inner_samples ? (int)view.inner_sample_size : 0, inner->layout.size);
-  return drover_inner_add(inner, (int64_t)view.num_steps_done * view.num_envs, view.inner_samples);
+  return add(inner, (int64_t)view.num_steps_done * view.num_envs, view.inner_samples);
+}
+
+drover_status drover_inner_add_rollout(drover_inner *inner, drover_rollout *rollout) {
+  const drover_status status = enter(inner, "inner add_rollout");
+  return status ? status : leave(inner, add_rollout(inner, rollout));
 }
 
 /* ---- Learning ------------------------------------------------------------------------------------------------ */
@@ -231,9 +236,8 @@ static void put_stats(const drover_inner *inner, int64_t num_samples, const dr_i
                                 .effort_loss = losses->effort * share};
 }
 
-drover_status drover_inner_update(drover_inner *inner, int64_t num_steps, drover_inner_stats *stats) {
-  drover_status status = check_inner(inner, "inner update");
-  if (!status) status = check_stats(stats, "inner update");
+static drover_status update(drover_inner *inner, int64_t num_steps, drover_inner_stats *stats) {
+  drover_status status = check_stats(stats, "inner update");
   if (!status) status = check_count("num_steps of an update", num_steps, 1, INT64_MAX);
   if (status) return status;
   if (inner->replay.count == 0)
@@ -244,10 +248,14 @@ drover_status drover_inner_update(drover_inner *inner, int64_t num_steps, drover
   return status;
 }
 
-drover_status drover_inner_evaluate(drover_inner *inner, int64_t count, const float *samples, drover_inner_stats *stats,
-                                    float *relative_errors) {
-  drover_status status = check_inner(inner, "inner evaluate");
-  if (!status) status = check_stats(stats, "inner evaluate");
+drover_status drover_inner_update(drover_inner *inner, int64_t num_steps, drover_inner_stats *stats) {
+  const drover_status status = enter(inner, "inner update");
+  return status ? status : leave(inner, update(inner, num_steps, stats));
+}
+
+static drover_status evaluate(drover_inner *inner, int64_t count, const float *samples, drover_inner_stats *stats,
+                              float *relative_errors) {
+  drover_status status = check_stats(stats, "inner evaluate");
   if (!status) status = check_samples(inner, "inner evaluate", count, samples);
   if (status) return status;
   int64_t num_valid = 0;
@@ -257,14 +265,20 @@ drover_status drover_inner_evaluate(drover_inner *inner, int64_t count, const fl
   return status;
 }
 
+drover_status drover_inner_evaluate(drover_inner *inner, int64_t count, const float *samples, drover_inner_stats *stats,
+                                    float *relative_errors) {
+  const drover_status status = enter(inner, "inner evaluate");
+  return status ? status : leave(inner, evaluate(inner, count, samples, stats, relative_errors));
+}
+
 /* ---- Checkpoints --------------------------------------------------------------------------------------------- */
 
 drover_status drover_inner_save(drover_inner *inner, void *bytes, size_t *num_bytes) {
-  const drover_status status = check_inner(inner, "inner save");
-  return status ? status : dr_inner_save(inner, bytes, num_bytes);
+  const drover_status status = enter(inner, "inner save");
+  return status ? status : leave(inner, dr_inner_save(inner, bytes, num_bytes));
 }
 
 drover_status drover_inner_load(drover_inner *inner, const void *bytes, size_t num_bytes) {
-  const drover_status status = check_inner(inner, "inner load");
-  return status ? status : dr_inner_load(inner, bytes, num_bytes);
+  const drover_status status = enter(inner, "inner load");
+  return status ? status : leave(inner, dr_inner_load(inner, bytes, num_bytes));
 }

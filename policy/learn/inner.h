@@ -6,9 +6,9 @@
 
 #include "policy/learn/adam.h"
 #include "policy/learn/gradient.h"
+#include "policy/learn/learner.h"
 #include "policy/learn/moments.h"
 #include "policy/mlp_policy.h"
-#include "runtime/handle.h"
 
 enum {
   DR_MAX_INNER_ACTIONS = 4096, /* of a policy that can be learnt: bounds stack memory */
@@ -69,9 +69,8 @@ enum { DR_SUM_TORQUE = 0, DR_SUM_EFFORT = 1 }; /* of the losses of samples, as d
 int dr_inner_loss(void *object, const dr_loss_block *block);
 
 struct drover_inner {
-  dr_handle handle;
-  drover_policy *policy;
-  dr_mlp_policy *self; /* of the policy */
+  dr_learner learner;
+  dr_mlp_policy *self; /* the learner's policy */
   drover_inner_options options;
   dr_sample_layout layout;
   size_t num_weights, num_trainable; /* of the network */

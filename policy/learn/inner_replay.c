@@ -11,14 +11,14 @@ enum { INNER_STREAM = INT32_MAX }; /* in the place of an epoch: no update of ano
 
 drover_status dr_sample_layout_init(dr_sample_layout *layout, int32_t sample_size, int32_t observation_size,
                                     int32_t num_actions) {
-  const int32_t rest = sample_size - observation_size - 1;
+  const int64_t rest = (int64_t)sample_size - observation_size - 1;
   if (rest < num_actions + 2 || rest % (num_actions + 2) != 0)
     return dr_fail(
         DROVER_ERROR_ARGUMENT,
         "inner: sample_size must be %d + J x %d for some J >= 1 (an observation of %d, JtA of J x %d, b, tau, "
         "valid), got %d",
         (int)observation_size + 1, (int)num_actions + 2, (int)observation_size, (int)num_actions, (int)sample_size);
-  const int32_t joints = rest / (num_actions + 2);
+  const int32_t joints = (int32_t)(rest / (num_actions + 2));
   layout->observation_size = observation_size;
   layout->num_actions = num_actions;
   layout->num_joints = joints;

@@ -21,6 +21,7 @@ typedef struct header {
   int64_t num_observed;
 } header; /* no padding: 8-byte members */
 
+static const int64_t most_counted = INT64_C(1) << 53; /* of anything */
 static const char magic[8] = {'D', 'R', 'V', 'R', 'I', 'N', 'N', '1'};
 
 /* The arrays after the header. */
@@ -109,7 +110,8 @@ static drover_status check_bytes(const drover_inner *inner, const unsigned char 
     return dr_fail(DROVER_ERROR_FORMAT, "inner load: %zu bytes do not hold the %lld samples they promise", num_bytes,
                    (long long)out->count);
   if (out->next < 0 || out->next >= out->capacity || out->position < 0 || out->position > out->count ||
-      out->num_orders < 0 || out->num_steps < 0 || out->num_observed < 0)
+      out->num_orders < 0 || out->num_orders > most_counted || out->num_steps < 0 || out->num_steps > most_counted ||
+      out->num_observed < 0 || out->num_observed > most_counted)
     return dr_fail(DROVER_ERROR_FORMAT, "inner load: the checkpoint's counters are impossible");
   if (out->hash != hash_all(*out, bytes + sizeof *out, num_bytes - sizeof *out))
     return dr_fail(DROVER_ERROR_FORMAT,

@@ -23,8 +23,8 @@ static void limit_elements(float *gradients, size_t count, float limit) {
   }
 }
 
-/* One minibatch, one Adam step. */
-static drover_status make_step(drover_inner *inner, dr_inner_losses *losses) {
+/* One minibatch, one Adam step; the first of an update, or one that goes on from the weights the last one left. */
+static drover_status make_step(drover_inner *inner, bool first, dr_inner_losses *losses) {
   dr_replay *replay = &inner->replay;
   const int32_t num_rows = replay->count < inner->options.minibatch ? (int32_t)replay->count : inner->options.minibatch;
   const size_t offset = (size_t)inner->layout.observation_size;
@@ -37,8 +37,8 @@ static drover_status make_step(drover_inner *inner, dr_inner_losses *losses) {
                             .num_rows = num_rows};
   double sums[DR_MAX_LOSS_SUMS];
   dr_replay_draw(replay, num_rows, inner->rows);
-  const drover_status status = dr_gradient_pass(inner->gradient, inner->weights, replay->observations, num_rows,
-                                                inner->rows, dr_inner_loss, &target, inner->gradients, sums);
+  const drover_status status = dr_gradient_pass(inner->gradient, first ? inner->weights : NULL, replay->observations,
+                                                num_rows, inner->rows, dr_inner_loss, &target, inner->gradients, sums);
   if (status) return status;
   const double torque = sums[DR_SUM_TORQUE] / num_rows, effort = sums[DR_SUM_EFFORT] / num_rows;
   if (!isfinite(torque + effort))
@@ -48,22 +48,21 @@ static drover_status make_step(drover_inner *inner, dr_inner_losses *losses) {
   losses->effort += effort;
   if (inner->options.grad_limit > 0)
     limit_elements(inner->gradients, inner->num_trainable, (float)inner->options.grad_limit);
-  dr_adam_step(&inner->adam, present_rate(inner), 1.0, inner->gradients, inner->weights);
-  return DROVER_OK;
+  return dr_gradient_step(inner->gradient, &inner->adam, present_rate(inner), 1.0, inner->gradients, inner->weights);
 }
 
 /* The policy's weights, stepped num_steps times, become its new version. */
 static drover_status make_steps(drover_inner *inner, int64_t num_steps, dr_inner_losses *losses) {
-  const drover_runtime *runtime = inner->policy->runtime;
-  const uint32_t cancels_seen = dr_runtime_begin_call(inner->policy->runtime);
+  const drover_runtime *runtime = inner->learner.runtime;
+  const uint32_t cancels_seen = dr_runtime_begin_call(inner->learner.runtime);
   drover_status status = DROVER_OK;
   for (int64_t i = 0; !status && i < num_steps; i++) {
-    status = make_step(inner, losses);
+    status = make_step(inner, i == 0, losses);
     if (!status && atomic_load_explicit(&runtime->num_cancels, memory_order_relaxed) != cancels_seen)
       status = dr_fail(DROVER_ERROR_CANCELLED, "inner update: cancelled after %lld of %lld steps, which are undone",
                        (long long)i + 1, (long long)num_steps);
   }
-  dr_runtime_end_call(inner->policy->runtime);
+  dr_runtime_end_call(inner->learner.runtime);
   return status;
 }
 
@@ -154,13 +153,13 @@ drover_status dr_inner_evaluate(drover_inner *inner, int64_t count, const float 
   drover_status status = DROVER_OK;
   *num_valid = 0;
   get_weights(inner);
-  dr_runtime_begin_call(inner->policy->runtime);
+  dr_runtime_begin_call(inner->learner.runtime);
   for (int64_t at = 0; !status && at < count; at += DR_EVALUATE_ROWS) {
     const int32_t some = count - at < DR_EVALUATE_ROWS ? (int32_t)(count - at) : DR_EVALUATE_ROWS;
     status = evaluate_some(inner, some, samples + (size_t)at * inner->layout.size,
                            relative_errors ? relative_errors + at : NULL, num_valid, losses);
   }
-  dr_runtime_end_call(inner->policy->runtime);
+  dr_runtime_end_call(inner->learner.runtime);
   dr_float_mode_leave(mode);
   return status;
 }

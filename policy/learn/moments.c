@@ -39,19 +39,25 @@ void dr_moments_adopt(dr_moments *moments, const float *mean, const float *std) 
   }
 }
 
-void dr_moments_add(dr_moments *moments, int32_t num_rows, const float *rows, const uint8_t *valid) {
-  const int32_t size = moments->size;
-  double *restrict mean = moments->mean, *restrict squares = moments->squares;
+void dr_moments_add_columns(dr_moments *moments, int32_t first, int32_t some, int32_t num_rows, const float *rows,
+                            const uint8_t *valid) {
+  double *restrict mean = moments->mean + first, *restrict squares = moments->squares + first;
+  int64_t count = moments->count;
   for (int32_t i = 0; i < num_rows; i++) {
     if (valid && !valid[i]) continue;
-    const float *restrict row = rows + (size_t)i * (size_t)size;
-    const double share = 1.0 / (double)++moments->count;
-    for (int32_t k = 0; k < size; k++) {
+    const float *restrict row = rows + (size_t)i * (size_t)moments->size + first;
+    const double share = 1.0 / (double)++count;
+    for (int32_t k = 0; k < some; k++) {
       const double delta = (double)row[k] - mean[k];
       mean[k] += delta * share;
       squares[k] += delta * ((double)row[k] - mean[k]);
     }
   }
+}
+
+void dr_moments_add(dr_moments *moments, int32_t num_rows, const float *rows, const uint8_t *valid) {
+  dr_moments_add_columns(moments, 0, moments->size, num_rows, rows, valid);
+  for (int32_t i = 0; i < num_rows; i++) moments->count += !valid || valid[i];
 }
 
 void dr_moments_add_one(dr_moments *moments, double x) {

@@ -24,6 +24,10 @@ void dr_moments_adopt(dr_moments *moments, const float *mean, const float *std);
 /* Take rows [num_rows x size] with valid = 1 ([num_rows], NULL = all), first to last. */
 void dr_moments_add(dr_moments *moments, int32_t num_rows, const float *rows, const uint8_t *valid);
 
+/* The same of columns first..first + some - 1 alone, which do not depend on the others; `count` stays as it was. */
+void dr_moments_add_columns(dr_moments *moments, int32_t first, int32_t some, int32_t num_rows, const float *rows,
+                            const uint8_t *valid);
+
 /* Take one row of a single column. */
 void dr_moments_add_one(dr_moments *moments, double x);
 

@@ -124,14 +124,21 @@ static drover_status allocate(drover_ppo *ppo) {
   ppo->returns = dr_slab_alloc(num_rows, sizeof(float));
   ppo->logprobs = dr_slab_alloc(num_rows, sizeof(float));
   ppo->valid_rows = dr_slab_alloc(num_rows, sizeof(int32_t));
-  ppo->order = dr_slab_alloc(num_rows, sizeof(int32_t));
+  const int32_t num_workers = ppo->learner.runtime->num_workers, num_epochs = ppo->options.num_epochs;
+  ppo->num_orders = num_workers < DR_PPO_MAX_ORDERS ? num_workers : DR_PPO_MAX_ORDERS;
+  if (num_epochs < ppo->num_orders) ppo->num_orders = num_epochs;
+  ppo->order_stride = num_rows;
+  ppo->orders = dr_slab_alloc((size_t)ppo->num_orders * num_rows, sizeof(int32_t));
+  ppo->normals = dr_slab_zalloc((size_t)ppo->num_orders * (size_t)ppo->options.num_minibatches, sizeof *ppo->normals);
   ppo->inverse_std = dr_slab_alloc((size_t)mlp->options.num_outputs, sizeof(double));
   if (!ppo->weights || !ppo->gradients || !ppo->rewards || !ppo->advantages || !ppo->returns || !ppo->logprobs ||
-      !ppo->valid_rows || !ppo->order || !ppo->inverse_std)
+      !ppo->valid_rows || !ppo->orders || !ppo->normals || !ppo->inverse_std)
     return dr_fail(DROVER_ERROR_NO_MEMORY, "ppo: no memory for %zu rows and %zu weights", num_rows, mlp->num_weights);
+  status = dr_run_init(&ppo->tasks_run, ppo->learner.runtime, DR_PPO_PREPARE_TASKS);
+  if (status) return status;
   const int32_t num_minibatches = ppo->options.num_minibatches;
   const int32_t max_rows = (int32_t)num_rows / num_minibatches + ((int32_t)num_rows % num_minibatches != 0);
-  return dr_gradient_create(&ppo->gradient, ppo->runtime, mlp, max_rows);
+  return dr_gradient_create(&ppo->gradient, ppo->learner.runtime, mlp, max_rows);
 }
 
 /* A policy that was trained before brings a mean and a std: go on from there, not from the first rollout's. */
@@ -144,10 +151,11 @@ static void adopt_moments(drover_ppo *ppo) {
 
 static void free_ppo(drover_ppo *ppo) {
   dr_gradient_destroy(ppo->gradient);
+  dr_run_free(&ppo->tasks_run);
   dr_ppo_state_free(&ppo->state);
   dr_ppo_state_free(&ppo->next);
   void *const arrays[] = {ppo->weights,  ppo->gradients,  ppo->rewards, ppo->advantages, ppo->returns,
-                          ppo->logprobs, ppo->valid_rows, ppo->order,   ppo->inverse_std};
+                          ppo->logprobs, ppo->valid_rows, ppo->orders,  ppo->normals,    ppo->inverse_std};
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }
 
@@ -163,8 +171,8 @@ static drover_status create(drover_ppo **out, drover_policy *policy, const drove
   if (status) return status;
   drover_ppo *ppo = dr_slab_zalloc(1, sizeof *ppo);
   if (!ppo) return dr_fail(DROVER_ERROR_NO_MEMORY, "ppo: out of memory");
-  ppo->policy = policy;
-  ppo->runtime = policy->runtime;
+  ppo->learner.policy = policy;
+  ppo->learner.runtime = policy->runtime;
   ppo->mlp_policy = mlp_policy;
   ppo->mlp = &mlp_policy->inference->mlp;
   ppo->options = *options;
@@ -177,9 +185,7 @@ static drover_status create(drover_ppo **out, drover_policy *policy, const drove
     return status;
   }
   adopt_moments(ppo);
-  atomic_fetch_add_explicit(&policy->num_users, 1, memory_order_relaxed);
-  atomic_fetch_add_explicit(&ppo->runtime->num_objects, 1, memory_order_relaxed);
-  dr_handle_open(&ppo->handle, DR_HANDLE_PPO);
+  dr_learner_open(&ppo->learner, DR_HANDLE_PPO);
   *out = ppo;
   return DROVER_OK;
 }
@@ -199,33 +205,15 @@ drover_status drover_ppo_create(drover_ppo **out, drover_policy *policy, drover_
 /* ---- Calls --------------------------------------------------------------------------------------------------- */
 
 static drover_status enter(drover_ppo *ppo, const char *what) {
-  drover_status status = dr_handle_check(ppo, DR_HANDLE_PPO, what);
-  if (!status) status = dr_runtime_check(ppo->runtime, what);
-  if (!status) status = dr_worker_check_outside(what);
-  if (status) return status;
-  /* acquire/release of `busy`: calls from different threads, one after the other, see each other's state. */
-  if (atomic_exchange_explicit(&ppo->busy, 1, memory_order_acquire) == 0) return DROVER_OK;
-  return dr_fail(DROVER_ERROR_STATE,
-                 "%s: another call on this learner is in progress; calls on one learner must not overlap", what);
+  return dr_learner_enter((dr_learner *)ppo, DR_HANDLE_PPO, what);
 }
 
-static void leave(drover_ppo *ppo) { atomic_store_explicit(&ppo->busy, 0, memory_order_release); }
+static void leave(drover_ppo *ppo) { dr_learner_leave(&ppo->learner); }
+
+static void release(dr_learner *learner) { free_ppo((drover_ppo *)learner); }
 
 drover_status drover_ppo_destroy(drover_ppo *ppo) {
-  if (!ppo) return DROVER_OK;
-  drover_status status = dr_handle_check(ppo, DR_HANDLE_PPO, "ppo destroy");
-  if (status) return status;
-  if (dr_runtime_check_fork(ppo->runtime, "ppo destroy")) return DROVER_OK;
-  status = enter(ppo, "ppo destroy");
-  if (status) return status;
-  drover_runtime *runtime = ppo->runtime;
-  drover_policy *policy = ppo->policy;
-  free_ppo(ppo);
-  dr_handle_bury(&ppo->handle);
-  /* release: destroy of the policy and the runtime, which acquire, must see the learner gone. */
-  atomic_fetch_sub_explicit(&policy->num_users, 1, memory_order_release);
-  atomic_fetch_sub_explicit(&runtime->num_objects, 1, memory_order_release);
-  return DROVER_OK;
+  return dr_learner_destroy((dr_learner *)ppo, DR_HANDLE_PPO, "ppo destroy", release);
 }
 
 /* A call with a rollout: neither it nor its batch may change meanwhile. */
@@ -245,7 +233,7 @@ static void leave_with(drover_ppo *ppo, const drover_rollout *rollout) {
 
 static drover_status check_filled(const drover_ppo *ppo, const drover_rollout *rollout, const char *what) {
   const drover_rollout_view *view = &rollout->view;
-  if (rollout->batch->runtime != ppo->runtime)
+  if (rollout->batch->runtime != ppo->learner.runtime)
     return dr_fail(DROVER_ERROR_ARGUMENT, "%s: the learner and the rollout belong to different runtimes", what);
   if (rollout->state != DR_ROLLOUT_FULL)
     return dr_fail(DROVER_ERROR_STATE, "%s: the rollout holds nothing: collect, or record and finish, first", what);
@@ -264,7 +252,7 @@ static drover_status check_update(const drover_ppo *ppo, const drover_rollout *r
                    sizeof *stats);
   const drover_status status = check_filled(ppo, rollout, "ppo update");
   if (status) return status;
-  if (rollout->policy != ppo->policy)
+  if (rollout->policy != ppo->learner.policy)
     return dr_fail(DROVER_ERROR_ARGUMENT, "ppo update: the rollout was made with another policy than the learner");
   if (view->num_steps != ppo->num_steps)
     return dr_fail(DROVER_ERROR_ARGUMENT, "ppo update: the rollout has %d steps, the learner was made for %d",
@@ -321,11 +309,11 @@ drover_status drover_ppo_observe(drover_ppo *ppo, drover_rollout *rollout) {
 
 static drover_status update(drover_ppo *ppo, const drover_rollout *rollout, drover_ppo_stats *stats) {
   const dr_float_mode mode = dr_float_mode_enter();
-  const uint32_t cancels_seen = dr_runtime_begin_call(ppo->runtime);
+  const uint32_t cancels_seen = dr_runtime_begin_call(ppo->learner.runtime);
   begin_change(ppo);
   drover_status status = dr_ppo_learn(ppo, rollout, cancels_seen, stats);
   if (!status) status = commit_change(ppo);
-  dr_runtime_end_call(ppo->runtime);
+  dr_runtime_end_call(ppo->learner.runtime);
   dr_float_mode_leave(mode);
   return status;
 }

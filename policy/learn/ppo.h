@@ -6,9 +6,9 @@
 
 #include "policy/learn/adam.h"
 #include "policy/learn/gradient.h"
+#include "policy/learn/learner.h"
 #include "policy/learn/moments.h"
 #include "policy/mlp_policy.h"
-#include "runtime/handle.h"
 #include "runtime/rollout.h"
 
 /* Everything that the next update depends on besides weights, rollout and options; what save and load are about. */
@@ -21,14 +21,19 @@ typedef struct dr_ppo_state {
   double *running_returns; /* [num_envs] of the episodes in progress */
 } dr_ppo_state;
 
+/* By which the advantages of a minibatch get mean 0 and deviation 1. */
+typedef struct dr_ppo_normal {
+  double mean, scale;
+} dr_ppo_normal;
+
+/* Most tasks of a fork before the passes; most epochs whose orders are made at once. */
+enum { DR_PPO_PREPARE_TASKS = 128, DR_PPO_MAX_ORDERS = 16 };
+
 /* An update works on `next` and `weights`; when it has succeeded, `next` becomes `state` and the policy gets the
  * weights. So whatever fails changes nothing. */
 struct drover_ppo {
-  dr_handle handle;
-  _Atomic int32_t busy; /* 1 in a call */
-  drover_policy *policy;
-  drover_runtime *runtime;
-  dr_mlp_policy *mlp_policy;
+  dr_learner learner;
+  dr_mlp_policy *mlp_policy; /* the learner's policy */
   const dr_mlp *mlp;
   drover_ppo_options options;
   int32_t num_envs, num_steps; /* of the rollouts */
@@ -36,7 +41,12 @@ struct drover_ppo {
   dr_gradient *gradient;
   float *weights, *gradients;                       /* [num_weights] */
   float *rewards, *advantages, *returns, *logprobs; /* [T x N]: scaled rewards; log pi_old of the raw samples */
-  int32_t *valid_rows, *order;                      /* [T x N] rows with valid = 1; the same, shuffled */
+  int32_t *valid_rows;                              /* [T x N] rows with valid = 1 */
+  int32_t num_orders;                               /* epochs whose orders are made at once */
+  size_t order_stride;                              /* T x N */
+  int32_t *orders;                                  /* [num_orders x order_stride] valid rows, shuffled */
+  dr_ppo_normal *normals;                           /* [num_orders x num_minibatches] */
+  dr_run tasks_run;                                 /* of what comes before the passes */
   double *inverse_std;                              /* [num_outputs] exp(-log_std) */
 };
 
@@ -53,8 +63,10 @@ drover_status dr_ppo_state_load(dr_ppo_state *state, const unsigned char *bytes,
 /* ppo_returns.c: take the discounted returns of a rollout into the moments, in (step, env) order over valid rows. */
 void dr_ppo_take_returns(dr_ppo_state *state, const drover_rollout_view *view, double gamma);
 
-/* ppo_returns.c: fill ppo's rewards, advantages and returns from a rollout; rewards are divided by `scale`. */
-void dr_ppo_estimate(drover_ppo *ppo, const drover_rollout_view *view, double scale);
+/* ppo_returns.c: fill ppo's rewards, advantages and returns of envs first..first + count - 1 from a rollout; rewards
+ * are divided by `scale`. Before that, once for all envs: put the final values where it looks for them. */
+void dr_ppo_place_finals(drover_ppo *ppo, const drover_rollout_view *view);
+void dr_ppo_estimate(drover_ppo *ppo, const drover_rollout_view *view, double scale, int32_t first, int32_t count);
 
 /* ppo_update.c: an update of ppo->next and ppo->weights from a rollout that fits. */
 drover_status dr_ppo_learn(drover_ppo *ppo, const drover_rollout *rollout, uint32_t cancels_seen,

@@ -18,28 +18,38 @@ void dr_ppo_take_returns(dr_ppo_state *state, const drover_rollout_view *view, d
     }
 }
 
-void dr_ppo_estimate(drover_ppo *ppo, const drover_rollout_view *view, double scale) {
-  const size_t count = (size_t)view->num_steps_done * (size_t)view->num_envs;
+static dr_estimate estimate_of(drover_ppo *ppo, const drover_rollout_view *view, const float *rewards) {
+  const float gamma = (float)ppo->options.gamma;
+  return (dr_estimate){.num_envs = view->num_envs,
+                       .num_steps = view->num_steps_done,
+                       .gamma = gamma,
+                       .decay = gamma * (float)ppo->options.gae_lambda,
+                       .rewards = rewards,
+                       .values = view->values,
+                       .terminated = view->terminated,
+                       .truncated = view->truncated,
+                       .valid = view->valid,
+                       .advantages = ppo->advantages,
+                       .returns = ppo->returns};
+}
+
+void dr_ppo_place_finals(drover_ppo *ppo, const drover_rollout_view *view) {
+  const dr_estimate estimate = estimate_of(ppo, view, view->rewards);
+  dr_estimate_place_finals(&estimate, view->num_episodes, view->episodes, view->final_values);
+}
+
+void dr_ppo_estimate(drover_ppo *ppo, const drover_rollout_view *view, double scale, int32_t first, int32_t count) {
   const float *rewards = view->rewards;
   if (scale != 1.0) {
-    for (size_t i = 0; i < count; i++) ppo->rewards[i] = (float)((double)view->rewards[i] / scale);
+    for (int32_t t = 0; t < view->num_steps_done; t++) {
+      const size_t row = (size_t)t * (size_t)view->num_envs + (size_t)first;
+      for (size_t i = row; i < row + (size_t)count; i++) ppo->rewards[i] = (float)((double)view->rewards[i] / scale);
+    }
     rewards = ppo->rewards;
   }
-  const float gamma = (float)ppo->options.gamma;
-  const dr_estimate estimate = {.num_envs = view->num_envs,
-                                .num_steps = view->num_steps_done,
-                                .gamma = gamma,
-                                .decay = gamma * (float)ppo->options.gae_lambda,
-                                .rewards = rewards,
-                                .values = view->values,
-                                .terminated = view->terminated,
-                                .truncated = view->truncated,
-                                .valid = view->valid,
-                                .advantages = ppo->advantages,
-                                .returns = ppo->returns};
-  dr_estimate_place_finals(&estimate, view->num_episodes, view->episodes, view->final_values);
-  for (int32_t first = 0; first < view->num_envs; first += DR_BLOCK_ROWS) {
-    const int32_t left = view->num_envs - first;
-    dr_estimate_columns(&estimate, first, left < DR_BLOCK_ROWS ? left : DR_BLOCK_ROWS);
+  const dr_estimate estimate = estimate_of(ppo, view, rewards);
+  for (int32_t at = first; at < first + count; at += DR_BLOCK_ROWS) {
+    const int32_t left = first + count - at;
+    dr_estimate_columns(&estimate, at, left < DR_BLOCK_ROWS ? left : DR_BLOCK_ROWS);
   }
 }

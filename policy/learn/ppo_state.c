@@ -39,6 +39,7 @@ typedef struct header {
   int32_t observation_size, num_envs;
 } header; /* no padding: 8-byte members, then two of 4 */
 
+static const int64_t most_counted = INT64_C(1) << 53; /* of anything */
 static const char magic[8] = {'D', 'R', 'V', 'R', 'P', 'P', 'O', '1'};
 
 typedef struct part {
@@ -123,6 +124,11 @@ static drover_status check_header(const dr_ppo_state *state, const header *h) {
   if (h->observation_size != state->observations.size)
     return dr_fail(DROVER_ERROR_FORMAT, "ppo load: the state has moments of %d observation columns, the learner of %d",
                    (int)h->observation_size, (int)state->observations.size);
+  const int64_t counters[] = {h->num_updates, h->num_adam_steps, h->num_observations, h->num_returns};
+  for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+    if (counters[i] < 0 || counters[i] > most_counted)
+      return dr_fail(DROVER_ERROR_FORMAT, "ppo load: the state's counters are impossible, one is %lld",
+                     (long long)counters[i]);
   return DROVER_OK;
 }
 

@@ -2,11 +2,13 @@
  * Usage: embed PLUGIN.so
  *
  * Fused rollouts of a built-in env and of a plugin with a small network, on one worker and on two: the buffers must
- * make sense and be the same bytes. Then the same env with the program's own actions, and a mistake. */
+ * make sense and be the same bytes. Then the same env with the program's own actions, one env that fails, and a
+ * mistake. */
 #include <drover/drover.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { NUM_ENVS = 48, NUM_STEPS = 64 };
 
@@ -92,6 +94,19 @@ static uint64_t fused(const drover_env_type *type, int num_workers) {
   return digest;
 }
 
+/* An action that is no number for env 3: its fault has the env's own words, and the others go on. */
+static void fail_one(drover_batch *batch, float *actions) {
+  actions[3 * spec_of(batch)->action_size] = NAN;
+  MUST(drover_batch_step(batch, actions));
+  drover_batch_view view = {.size = sizeof view};
+  MUST(drover_batch_get_view(batch, &view));
+  for (int env = 0; env < NUM_ENVS; env++) EXPECT(view.valid[env] == (env != 3));
+  drover_batch_fault fault = {.size = sizeof fault};
+  MUST(drover_batch_get_fault(batch, 3, &fault));
+  EXPECT(fault.reason == DROVER_FAULT_STEP && strncmp(fault.text, "pushed by a force that is no number at", 38) == 0);
+  printf("env 3 of %d failed: %s\n", NUM_ENVS, fault.text);
+}
+
 /* The same env stepped with this program's own actions. */
 static void driven(const drover_env_type *type) {
   drover_runtime *const runtime = make_runtime(0);
@@ -103,6 +118,7 @@ static void driven(const drover_env_type *type) {
   drover_batch_view view = {.size = sizeof view};
   MUST(drover_batch_get_view(batch, &view));
   for (int env = 0; env < NUM_ENVS; env++) EXPECT(view.lifetime_steps[env] == 10);
+  if (spec->action_kind == DROVER_ACTION_CONTINUOUS) fail_one(batch, actions);
   free(actions);
   MUST(drover_batch_destroy(batch));
   MUST(drover_runtime_destroy(runtime));

@@ -52,12 +52,14 @@ static int puck_reset(void *shared, void *state, const drover_env_rows *rows) {
   return 0;
 }
 
-/* 4. A step: m a = F (semi-implicit Euler). The episode ends where the ice does, 2 m from the middle. */
+/* 4. A step: m a = F (semi-implicit Euler). The episode ends where the ice does, 2 m from the middle. A force that is
+ * no number is a fault of this env alone: the runtime notes it, with the words below, and resets the env. */
 static int puck_step(void *shared, void *state, const drover_env_rows *rows) {
   const pond *const world = shared;
   const float *const force = rows->actions; /* out of range is treated as the nearest in range */
   puck *const p = state;
   double distance2 = 0;
+  if (!isfinite(force[0]) || !isfinite(force[1])) return -1;
   for (int i = 0; i < 2; i++) {
     p->v[i] += dt * fmin(fmax((double)force[i], -1), 1) / world->mass;
     p->x[i] += dt * p->v[i];
@@ -69,6 +71,12 @@ static int puck_step(void *shared, void *state, const drover_env_rows *rows) {
   return 0;
 }
 
+static void puck_explain(void *shared, const void *state, char *message, size_t size) {
+  (void)shared;
+  const puck *const p = state;
+  snprintf(message, size, "pushed by a force that is no number at x = %.3f, y = %.3f", p->x[0], p->x[1]);
+}
+
 static const drover_env_type type = {.abi_version = DROVER_ENV_ABI_VERSION,
                                      .size = sizeof(drover_env_type),
                                      .name = "PointMass-v0",
@@ -77,7 +85,8 @@ static const drover_env_type type = {.abi_version = DROVER_ENV_ABI_VERSION,
                                      .open = pond_open,
                                      .close = free,
                                      .reset = puck_reset,
-                                     .step = puck_step};
+                                     .step = puck_step,
+                                     .explain = puck_explain};
 
 DROVER_API const drover_env_type *drover_env_plugin(void);
 const drover_env_type *drover_env_plugin(void) { return &type; }

@@ -4,8 +4,9 @@
 
 #include <criterion/criterion.h>
 #include <drover/registry.h>
-#include <inttypes.h>
 #include <stdbool.h>
+
+#include "tests/support/random.h"
 
 /* `count` envs of one type and the rows of all of them. Everything is written by hand or by the calls below. */
 typedef struct {
@@ -112,26 +113,6 @@ static inline int harness_step_discrete(harness *h, int32_t env, int32_t action)
 static inline int harness_step_continuous(harness *h, int32_t env, float action) {
   ((float *)h->actions)[env] = action;
   return harness_step(h, env);
-}
-
-/* The seed of a test's random part: DROVER_TEST_SEED, or always the same; printed. */
-static inline uint64_t harness_seed(void) {
-  const char *text = getenv("DROVER_TEST_SEED");
-  const uint64_t seed = text ? strtoull(text, NULL, 0) : 20261122;
-  fprintf(stderr, "seed %" PRIu64 "\n", seed);
-  return seed;
-}
-
-/* Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: not what the envs use. */
-static inline uint64_t test_random(uint64_t *state) {
-  uint64_t z = *state += 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
-
-static inline double test_uniform(uint64_t *state, double low, double high) {
-  return low + (high - low) * (double)(test_random(state) >> 11) * 0x1p-53;
 }
 
 /* Whether a equals b to 1e-12, absolute plus relative. */

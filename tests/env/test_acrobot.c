@@ -39,7 +39,7 @@ static double turned(double difference) { return remainder(difference, 2 * M_PI)
 static void compare_steps(double fast, double tolerance, int *up, int *at_top_speed, int *wrapped) {
   harness h;
   harness_open(&h, "Acrobot-v1", 1);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   *up = *at_top_speed = *wrapped = 0;
   for (int step = 0; step < 20000; step++) {
     double *s = harness_state(&h, 0);

@@ -20,7 +20,7 @@ static void reference_step(const double s[4], int action, long double out[4]) {
 Test(cartpole, single_steps_match_the_equations) {
   harness h;
   harness_open(&h, "CartPole-v1", 1);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   int ended = 0;
   enum { STEPS = 20000 };
   for (int step = 0; step < STEPS; step++) {

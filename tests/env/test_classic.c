@@ -70,7 +70,7 @@ Test(classic, state_layout_keeps_the_contract) {
 }
 
 Test(classic, a_restored_env_goes_on_bit_for_bit) {
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   harness h;
   for (int index = 0; open_builtin(&h, index, 2); index++) {
     cr_assert_gt(h.spec.save_size, 0);

@@ -13,7 +13,7 @@ static void reference_step(const double s[2], int action, long double out[2]) {
 Test(mountain_car, single_steps_match_the_equations) {
   harness h;
   harness_open(&h, "MountainCar-v0", 1);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   int at_goal = 0, at_wall = 0, at_top_speed = 0;
   for (int step = 0; step < 20000; step++) {
     double *s = harness_state(&h, 0);

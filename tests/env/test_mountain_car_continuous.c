@@ -49,7 +49,7 @@ static bool same_float32(float a, float b) { return a == b || a == nextafterf(b,
 static void compare_steps(bool first) {
   harness h;
   harness_open(&h, "MountainCarContinuous-v0", 1);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   int at_goal = 0, at_wall = 0, at_top_speed = 0, different = 0;
   for (int step = 0; step < 20000; step++) {
     const double position = test_uniform(&random, -1.2, 0.6);

@@ -20,7 +20,7 @@ static long double reference_step(const double s[2], float action, long double o
 static void compare_steps(double angles) {
   harness h;
   harness_open(&h, "Pendulum-v1", 1);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   int at_top_speed = 0;
   for (int step = 0; step < 20000; step++) {
     double *s = harness_state(&h, 0);
@@ -51,7 +51,7 @@ Test(pendulum, single_steps_match_after_many_turns) { compare_steps(1000); }
 Test(pendulum, reward_angle_is_the_one_of_a_floored_modulo) {
   harness h;
   harness_open(&h, "Pendulum-v1", 1);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int step = 0; step < 20000; step++) {
     /* On a turn's boundary or a few ulp beside it, where a quotient rounds to a whole number. */
     double theta = (2 * (double)(test_random(&random) % 2001) - 2001) * M_PI;

@@ -74,7 +74,7 @@ static void compare(const char *name, uint64_t *random, int width, int32_t count
 }
 
 Test(simd, step_many_gives_the_bytes_of_step_at_every_width_and_count) {
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int width = next_width(0); width; width = next_width(width)) {
     fprintf(stderr, "width %d\n", width);
     for (int env = 0; env < NUM_WIDE_ENVS; env++)
@@ -84,7 +84,7 @@ Test(simd, step_many_gives_the_bytes_of_step_at_every_width_and_count) {
 }
 
 Test(simd, an_invalid_action_fails_its_env_alone) {
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int width = next_width(0); width; width = next_width(width))
     for (int env = 0; env < NUM_WIDE_ENVS; env++)
       for (int round = 0; round < 100; round++) compare(wide_envs[env], &random, width, MOST, true);
@@ -92,7 +92,7 @@ Test(simd, an_invalid_action_fails_its_env_alone) {
 
 Test(simd, whole_episodes_agree) {
   enum { ENVS = 24, STEPS = 600 };
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int env = 0; env < NUM_WIDE_ENVS; env++) {
     harness one, many;
     harness_open(&one, wide_envs[env], ENVS);
@@ -151,7 +151,7 @@ static uint64_t bits_of(double x) {
 /* Each lane of each width against the function of one lane, kinds of arguments mixed within a vector. */
 Test(simd, sine_and_cosine_have_the_same_bits_at_every_width) {
   const int width = dr_simd_set_width(0);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int round = 0; width >= 4 && round < 200000; round++) {
     double x[8], sine[8], cosine[8];
     const int kind = (int)(test_random(&random) % 8);
@@ -173,7 +173,7 @@ Test(simd, sine_and_cosine_have_the_same_bits_at_every_width) {
 }
 
 Test(simd, sine_and_cosine_are_accurate) {
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int round = 0; round < 300000; round++) {
     const double x = random_argument(&random, round % 4);
     const Sleef_double_2 r = dr_sincos(x);

@@ -112,16 +112,17 @@ Test(spin, costs_are_a_function_of_seed_env_and_step) {
 }
 
 Test(spin, calibration_is_within_a_factor_of_two_of_the_clock) {
-  /* The fastest of some runs: others may be using the machine. */
+  /* The fastest of many short runs, as in the calibration: others may be using the machine. */
+  const double rate = dr_spin_rate();
   double fastest = INFINITY;
-  for (int run = 0; run < 20; run++) {
+  for (int run = 0; run < 200; run++) {
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    dr_spin((uint64_t)(1000 * dr_spin_rate()));
+    dr_spin((uint64_t)(100 * rate));
     clock_gettime(CLOCK_MONOTONIC, &end);
     fastest = fmin(fastest, (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3);
   }
-  cr_assert(fastest > 500 && fastest < 2000, "1000 us took %g us", fastest);
+  cr_assert(fastest > 50 && fastest < 200, "100 us took %g us", fastest);
 }
 
 Test(spin, trajectory_does_not_depend_on_the_cost) {
@@ -129,7 +130,7 @@ Test(spin, trajectory_does_not_depend_on_the_cost) {
   OPEN(&cheap, "cost=0");
   OPEN(&dear, "cost=5us", "dist=pareto", "reset_cost=10us");
   harness_reset(&cheap, 0, 0), harness_reset(&dear, 0, 0);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   int rewarded = 0;
   for (int step = 0; step < 200; step++) {
     const int action = (int)(test_random(&random) & 1);

@@ -87,7 +87,7 @@ Test(gait_model, muscles_have_the_published_properties) {
 Test(gait_model, moments_are_the_derivatives_of_the_lengths) {
   harness h;
   gait_open(&h, 1, NULL, NULL);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int trial = 0; trial < 20; trial++) {
     double qpos[DR_GAIT_DOFS] = {0, 0.95}, length[2];
     for (int i = DR_GAIT_ROOT; i < DR_GAIT_DOFS; i++) qpos[i] = test_uniform(&random, -0.5, 1);
@@ -181,7 +181,8 @@ Test(gait_model, fibres_stay_at_lengths_where_they_have_force) {
 }
 
 /* Strongest isometric torques, N m, as dynamometers find them in adults, in wide ranges: Anderson, Madigan and
- * Nussbaum, "Maximum voluntary joint torque as a function of joint angle and angular velocity", J. Biomechanics 40,
+ * Nussbaum, "Maximum voluntary joint torque as a function of joint angle and angular velocity: model
+ * development and application to the lower limb", J. Biomechanics 40,
  * 2007. */
 Test(gait_model, joints_are_as_strong_as_people) {
   harness h;

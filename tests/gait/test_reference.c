@@ -43,8 +43,8 @@ Test(gait_reference, the_left_leg_is_half_a_cycle_later) {
   gait_open(&h, 1, NULL, NULL);
   for (int i = 0; i < 50; i++) {
     double now[6], later[6], velocity[6];
-    dr_gait_reference_joints(gait_world(&h), i / 50.0, 1, now, velocity);
-    dr_gait_reference_joints(gait_world(&h), i / 50.0 + 0.5, 1, later, velocity);
+    dr_gait_reference_joints(gait_world(&h), i / 50.0, 1.2, now, velocity);
+    dr_gait_reference_joints(gait_world(&h), i / 50.0 + 0.5, 1.2, later, velocity);
     for (int j = 0; j < 3; j++) cr_assert_float_eq(now[j], later[3 + j], 1e-12);
   }
   gait_close(&h);
@@ -94,6 +94,15 @@ Test(gait_reference, a_spline_comes_close_to_a_sine) {
   cr_assert(worst[1] < 1e-3 && worst[0] / worst[1] > 12 && worst[0] / worst[1] < 20, "%g, %g", worst[0], worst[1]);
 }
 
+Test(gait_reference, rows_as_near_as_may_be_give_a_finite_spline) {
+  cr_assert_eq(parse_rows("0,180,180,180\n0.01,-180,-180,-180\n50,0,0,0\n99.99,-180,-180,-180\n"), 0, "%s", message);
+  for (int i = 0; i <= 10000; i++) {
+    double angle[3], slope[3];
+    dr_gait_reference_leg(&reference, i / 10000.0, angle, slope);
+    for (int j = 0; j < 3; j++) cr_assert(isfinite(angle[j]) && isfinite(slope[j]));
+  }
+}
+
 Test(gait_reference, comments_blank_lines_and_a_closing_row_are_allowed) {
   cr_assert_eq(
       parse("# a comment\n\npercent,hip,knee,ankle\r\n0,1,2,3\r\n# another\n25,2,3,4\n\n50,3,4,5\n 75 , 2,3,4\n"), -1);
@@ -122,6 +131,8 @@ Test(gait_reference, a_bad_table_is_refused_with_a_reason) {
              {"0,1,2,3\n0,1,2,3\n", "line 3: percent must increase"},
              {"50,1,2,3\n40,1,2,3\n", "percent must increase"},
              {"-1,1,2,3\n", "percent must increase"},
+             {"0,1,2,3\n1e-300,1,2,4\n", "line 3: percent must increase from row to row by 0.01"},
+             {"0,1,2,3\n25,2,3,4\n50,3,4,5\n99.9999999,1,2,4\n", "line 5: the last row must be 0.01 per cent"},
              {"101,1,2,3\n", "percent must increase"},
              {"0,1,2,3\n25,2,3,4\n50,3,4,5\n75,2,3,4\n100,1,2,4\n", "must repeat the row at 0"},
              {"5,1,2,3\n25,2,3,4\n50,3,4,5\n75,2,3,4\n100,1,2,3\n", "must repeat the row at 0"},
@@ -146,7 +157,7 @@ Test(gait_reference, long_lines_many_rows_and_bytes_that_are_no_text_are_refused
   cr_assert_eq(
       dr_gait_reference_parse(&reference, "percent\0,hip,knee,ankle\n0,1,2,3", 30, "x", message, sizeof message), -1);
 
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int trial = 0; trial < 3000; trial++) { /* bytes at random, many of them from the alphabet of tables */
     static const char alphabet[] = "0123456789.,-e \n\n#";
     char bytes[300];

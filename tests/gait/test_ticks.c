@@ -44,7 +44,7 @@ static void identity_inner(const harness *h, const float *row, float *activation
 Test(gait_ticks, torques_are_linear_in_the_activations) {
   harness h;
   gait_open(&h, 1, NULL, NULL);
-  identity check = {.random = harness_seed()};
+  identity check = {.random = test_seed()};
   for (uint64_t episode = 0; episode < 20; episode++) {
     harness_reset(&h, 0, episode);
     check.ticks = 0;
@@ -62,7 +62,7 @@ Test(gait_ticks, torques_are_linear_in_the_activations) {
 /* Anywhere in the joints' ranges, also where a fibre is shorter than its curve (MuJoCo 2.2 has it push there). */
 Test(gait_ticks, muscles_pull_or_do_nothing_in_any_posture) {
   static const char *const kinds[] = {"instant", "dynamics"};
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int kind = 0; kind < 2; kind++) {
     harness h;
     gait_open(&h, 1, "activation", kinds[kind]);
@@ -127,12 +127,12 @@ Test(gait_ticks, wanted_torques_are_a_pd_rule_refreshed_every_tick) {
   harness h;
   gait_open(&h, 1, NULL, NULL);
   harness_reset(&h, 0, 2);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   static float samples[16 * DR_GAIT_SAMPLE];
   for (int step = 0; step < 10; step++) {
     random_actions(&h, &random);
     double target[6], velocity[6];
-    dr_gait_reference_joints(gait_world(&h), gait_env(&h, 0)->phase + 1.2 / 1.37 / 30, 1.2 / 1.37, target, velocity);
+    dr_gait_reference_joints(gait_world(&h), gait_env(&h, 0)->phase + 1.2 / 1.37 / 30, 1.2, target, velocity);
     /* Tick by tick, with the torques worked out from the state before each. */
     float row[DR_GAIT_INNER_OBSERVATION], activation[DR_GAIT_MUSCLES];
     memset(samples, 0, sizeof samples);
@@ -306,6 +306,30 @@ Test(gait_ticks, a_state_that_explodes_is_a_fault_until_it_is_reset) {
   gait_close(&h);
 }
 
+static void assert_says(const harness *h, const char *words) {
+  char said[128] = "";
+  h->type->explain(h->shared, harness_state(h, 0), said, sizeof said);
+  cr_assert(strstr(said, words), "it says '%s'", said);
+}
+
+Test(gait_ticks, a_fault_says_what_failed) {
+  harness h;
+  gait_open(&h, 1, NULL, NULL);
+  harness_reset(&h, 0, 0);
+  float row[DR_GAIT_INNER_OBSERVATION];
+  const drover_env_tick tick = {.tick = -1, .action = gait_action(&h, 0), .inner_observation = row};
+  gait_action(&h, 0)[2] = NAN;
+  cr_assert_neq(h.type->begin(h.shared, harness_state(&h, 0), &tick), 0);
+  assert_says(&h, "action[2] is not finite");
+  gait_action(&h, 0)[2] = 0;
+  cr_assert_eq(gait_step(&h, 0, gait_solve, NULL, NULL, NULL), 0);
+  gait_env(&h, 0)->data->qvel[4] = 1e11; /* found at the beginning of the next mj_step1: after one tick of 1/480 s */
+  cr_assert_neq(gait_step(&h, 0, gait_solve, NULL, NULL, NULL), 0);
+  assert_says(&h, "Nan, Inf or huge value in Q");
+  assert_says(&h, "The simulation is unstable. Time = 0.03");
+  gait_close(&h);
+}
+
 static void raise_error(void *context) {
   (void)context;
   mju_error("a test's error");
@@ -341,7 +365,7 @@ Test(gait_ticks, an_error_inside_mujoco_is_a_fault_and_the_env_lives_on) {
 Test(gait_ticks, the_room_is_enough_for_the_worst_posture) {
   harness h;
   gait_open(&h, 1, NULL, NULL);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   float activation[DR_GAIT_MUSCLES];
   for (int trial = 0; trial < 300; trial++) { /* in the ground, joints anywhere, also beyond their limits */
     double qpos[DR_GAIT_DOFS] = {0, test_uniform(&random, -0.3, 0.9), test_uniform(&random, -3, 3)}, qvel[DR_GAIT_DOFS];
@@ -361,7 +385,7 @@ Test(gait_ticks, the_room_is_enough_for_the_worst_posture) {
 Test(gait_ticks, steps_take_no_memory) {
   harness h;
   gait_open(&h, 1, NULL, NULL);
-  uint64_t random = harness_seed(), episode = 0;
+  uint64_t random = test_seed(), episode = 0;
   harness_reset(&h, 0, episode++);
   size_t at_first = 0;
   for (int step = 0; step < 1000; step++) {

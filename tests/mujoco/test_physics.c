@@ -127,7 +127,7 @@ Test(mujoco_physics, bytes_an_env_are_told_and_few) {
     cr_assert_eq(h.spec.memory_bytes,
                  dr_mj_data_bytes(sim_env(&h, 0)->data) + sizeof(double) * (size_t)model->state_size);
     harness_reset(&h, 0, 0);
-    uint64_t random = harness_seed();
+    uint64_t random = test_seed();
     for (int i = 0; i < 200; i++) {
       sim_random_action(&h, 0, &random);
       if (sim_step(&h, 0, NULL)) harness_reset(&h, 0, (uint64_t)i);
@@ -143,7 +143,7 @@ Test(mujoco_physics, steps_take_no_memory) {
   harness h;
   sim_open(&h, "InvertedPendulum-v5", 4, NULL, NULL);
   for (int32_t env = 0; env < 4; env++) harness_reset(&h, env, 0);
-  uint64_t random = harness_seed(), episode = 1;
+  uint64_t random = test_seed(), episode = 1;
   size_t at_first = 0;
   for (int i = 0; i < 100000; i++) {
     if (i == 5000) at_first = mallinfo2().uordblks + mallinfo2().hblkhd;
@@ -163,13 +163,16 @@ Test(mujoco_physics, an_action_that_is_no_number_is_a_fault_of_that_env) {
   const float bad[] = {NAN, INFINITY, -INFINITY}; /* MuJoCo itself would take 0 for them and go on */
   harness h;
   sim_open(&h, "HalfCheetah-v5", 2, NULL, NULL);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int i = 0; i < 3; i++) {
     harness_reset(&h, 0, 0);
     harness_reset(&h, 1, 0);
     sim_random_action(&h, 0, &random);
     sim_action(&h, 0)[3] = bad[i];
     cr_assert_neq(sim_step(&h, 0, NULL), 0);
+    char said[DR_MJ_WHY] = "";
+    h.type->explain(h.shared, harness_state(&h, 0), said, sizeof said);
+    cr_assert_str_eq(said, i == 0 ? "action[3] is nan" : i == 1 ? "action[3] is inf" : "action[3] is -inf");
     sim_random_action(&h, 1, &random);
     cr_assert_eq(sim_step(&h, 1, NULL), 0);
     harness_reset(&h, 0, 1);
@@ -227,6 +230,44 @@ Test(mujoco_physics, a_state_that_explodes_is_a_fault_every_time) {
   sim_close(&h);
 }
 
+static char mujocos_words[256];
+static void keep_words(const char *text) { snprintf(mujocos_words, sizeof mujocos_words, "%s", text); }
+
+/* A plain loop of mj_step, in which MuJoCo warns a handler of ours; then the env, which must say the same. */
+Test(mujoco_physics, a_fault_says_what_mujoco_says) {
+  const char *const texts[] = {
+      /* thrown out of all bounds by its motor, after a while; from the first step; by a control too large */
+      "<mujoco><option timestep='0.1'/><worldbody><body><joint name='i' type='slide'/><geom size='0.1'/>"
+      "<body pos='1 0 0'><joint name='j' type='slide' stiffness='9999'/><geom size='0.01' mass='1e-3'/></body></body>"
+      "</worldbody><actuator><motor joint='j' gear='10'/></actuator></mujoco>",
+      "<mujoco><worldbody><body><joint name='j' type='slide'/><geom size='0.01' mass='1e-3'/></body></worldbody>"
+      "<actuator><motor joint='j' gear='1e15'/></actuator></mujoco>",
+      "<mujoco><worldbody><body><joint name='j' type='slide'/><geom size='0.01'/></body></worldbody>"
+      "<actuator><motor joint='j'/><motor joint='j' gear='1e13'/></actuator></mujoco>"};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    harness h;
+    open_text(&h, texts[i]);
+    harness_reset(&h, 0, 0);
+    const mjModel *m = sim_world(&h)->model.compiled;
+    mjData *d = mj_makeData(m);
+    void (*const ours)(const char *) = mju_user_warning;
+    mju_user_warning = keep_words;
+    mujocos_words[0] = '\0';
+    for (int k = 0; k < m->nu; k++) d->ctrl[k] = sim_action(&h, 0)[k] = i == 2 && k == 1 ? 1e11f : 1;
+    for (int step = 0; step < 1000 && !mujocos_words[0]; step++) mj_step(m, d);
+    mju_user_warning = ours;
+    mj_deleteData(d);
+    cr_assert(strstr(mujocos_words, "Nan, Inf or huge value in"), "%s", mujocos_words);
+
+    int done = 0;
+    while (done < 1000 && sim_step(&h, 0, NULL) == 0) done++;
+    char said[DR_MJ_WHY] = "";
+    h.type->explain(h.shared, harness_state(&h, 0), said, sizeof said);
+    cr_assert_str_eq(said, mujocos_words);
+    sim_close(&h);
+  }
+}
+
 static void raise_error(void *context) {
   (void)context;
   mju_error("a test's error");
@@ -258,7 +299,9 @@ Test(mujoco_physics, an_env_whose_step_errs_is_remade) {
     int done = 0;
     while (done < 1000 && sim_step(&h, 0, NULL) == 0) done++;
     cr_assert(done > 5 && done < 1000, "it failed after %d steps", done);
-    cr_assert(strcasestr(dr_mj_error(), "stack"), "%s", dr_mj_error());
+    char said[DR_MJ_WHY] = "";
+    h.type->explain(h.shared, harness_state(&h, 0), said, sizeof said);
+    cr_assert(strcasestr(said, "stack"), "%s", said);
     cr_assert_eq(sim_env(&h, 0)->room, sim_world(&h)->model.num_rooms - 1);
   }
   sim_close(&h);

@@ -157,6 +157,10 @@ static int follow(const char *name, uint64_t *random, int steps) {
   mju_copy(r.d->qpos, sim_env(&h, 0)->data->qpos, (int)r.m->nq);
   mju_copy(r.d->qvel, sim_env(&h, 0)->data->qvel, (int)r.m->nv);
   mj_forward(r.m, r.d);
+  /* 2.2 normalises the quaternions in qpos whenever it looks at them, which may change their last bits a second time.
+   */
+  mju_copy(r.d->qpos, sim_env(&h, 0)->data->qpos, (int)r.m->nq);
+  mju_copy(r.d->qacc_warmstart, sim_env(&h, 0)->data->qacc_warmstart, (int)r.m->nv);
   reference_observes(&r, name);
   assert_same_observation(&h, &r, "reset", 0);
 
@@ -183,7 +187,7 @@ static int follow(const char *name, uint64_t *random, int steps) {
 }
 
 Test(mujoco_tasks, every_task_follows_a_plain_loop_of_mj_step) {
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int i = 0; i < NUM_TASKS; i++) {
     const int ended = follow(all_tasks[i], &random, 150);
     const bool can_end =
@@ -204,7 +208,7 @@ Test(mujoco_tasks, info_columns_add_up_to_the_reward) {
                {"HumanoidStandup-v5", "reward_linup reward_quadctrl reward_impact", 1},
                {"Pusher-v5", "reward_dist reward_ctrl reward_near", 0},
                {"InvertedDoublePendulum-v5", "reward_survive distance_penalty velocity_penalty", 0}};
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     harness h;
     float infos[DR_MJ_MAX_INFOS];
@@ -306,7 +310,7 @@ Test(mujoco_tasks, resets_depend_on_seed_env_and_episode_alone) {
   harness_reset(&h, 0, 3);
   float *first = malloc(bytes);
   memcpy(first, harness_observation(&h, 0), bytes);
-  uint64_t random = harness_seed();
+  uint64_t random = test_seed();
   for (int i = 0; i < 5; i++) {
     sim_random_action(&h, 0, &random);
     cr_assert_eq(sim_step(&h, 0, NULL), 0);

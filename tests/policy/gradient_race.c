@@ -1,4 +1,5 @@
-/* gradient_race.c: passes by several workers leave the bits of passes by one; ThreadSanitizer watches. */
+/* gradient_race.c: passes and steps by several workers leave the bits of those by one, also where several share a block
+ * of rows; ThreadSanitizer watches. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,7 @@
 #include "policy/learn/gradient.h"
 #include "runtime/runtime.h"
 
-enum { NUM_ROWS = 700, OBSERVATION = 5, OUTPUTS = 3, NUM_PASSES = 5 };
+enum { NUM_ROWS = 700, ONE_BLOCK = 128, OBSERVATION = 5, OUTPUTS = 3, NUM_PASSES = 6 };
 static float observations[NUM_ROWS * OBSERVATION];
 static int32_t rows[NUM_ROWS];
 
@@ -21,21 +22,28 @@ static int loss(void *object, const dr_loss_block *block) {
   return 0;
 }
 
-/* The gradients and sums of some passes, each from the weights that the last one moved. Returns 0. */
+/* The gradients and sums of some passes, every other one over a single block, each from the weights that the step
+ * before it moved. Returns 0. */
 static int run(int32_t num_workers, const dr_mlp *mlp, float *weights, float *gradients, double *sums) {
   drover_runtime_options options;
   drover_runtime_options_init(&options, sizeof options);
   options.num_workers = num_workers;
   drover_runtime *runtime = NULL;
   dr_gradient *gradient = NULL;
-  if (drover_runtime_create(&runtime, &options) || dr_gradient_create(&gradient, runtime, mlp, NUM_ROWS)) return -1;
+  dr_adam adam;
+  if (drover_runtime_create(&runtime, &options) || dr_gradient_create(&gradient, runtime, mlp, NUM_ROWS) ||
+      dr_adam_init(&adam, mlp->num_trainable, 0.9, 0.999, 1e-5))
+    return -1;
   int failed = dr_mlp_initial_weights(mlp, weights) ? -1 : 0;
   dr_runtime_begin_call(runtime);
   for (int32_t i = 0; i < NUM_PASSES && !failed; i++) {
-    if (dr_gradient_pass(gradient, weights, observations, NUM_ROWS - i, rows, loss, NULL, gradients, sums)) failed = -1;
-    for (size_t k = 0; k < mlp->num_trainable; k++) weights[k] -= 1e-4f / NUM_ROWS * gradients[k];
+    const int32_t num_rows = i % 2 ? ONE_BLOCK : NUM_ROWS - i;
+    if (dr_gradient_pass(gradient, i ? NULL : weights, observations, num_rows, rows, loss, NULL, gradients, sums) ||
+        dr_gradient_step(gradient, &adam, 1e-3, 0.5, gradients, weights))
+      failed = -1;
   }
   dr_runtime_end_call(runtime);
+  dr_adam_free(&adam);
   dr_gradient_destroy(gradient);
   drover_runtime_destroy(runtime);
   return failed;
@@ -49,7 +57,7 @@ int main(void) {
   options.observation_size = OBSERVATION;
   options.num_outputs = OUTPUTS;
   options.head = DROVER_HEAD_GAUSSIAN;
-  options.hidden[0] = options.hidden[1] = 150; /* so that adding the gradients is shared too */
+  options.hidden[0] = options.hidden[1] = 150; /* so that adding the gradients and the steps are shared too */
   options.normalize_observations = 1;
   dr_mlp mlp;
   if (dr_mlp_init(&mlp, &options)) return 1;
@@ -57,7 +65,9 @@ int main(void) {
   float *weights[2] = {malloc(bytes), malloc(bytes)}, *gradients[2] = {malloc(bytes), malloc(bytes)};
   double sums[2][DR_MAX_LOSS_SUMS];
   int num_failures = 0;
-  for (int32_t num_workers = 1; num_workers <= 5 && num_failures == 0; num_workers += 2) {
+  const int32_t workers[] = {1, 3, 5, 13};
+  for (size_t i = 0; i < sizeof workers / sizeof *workers && num_failures == 0; i++) {
+    const int32_t num_workers = workers[i];
     const int k = num_workers > 1;
     if (run(num_workers, &mlp, weights[k], gradients[k], sums[k])) {
       fprintf(stderr, "%d workers: %s\n", (int)num_workers, drover_last_error());

@@ -10,7 +10,7 @@
 
 #include "tests/support/check.h"
 
-enum { NUM_UPDATES = 25 };
+enum { NUM_UPDATES = 10 };
 
 static drover_runtime *runtime;
 static drover_policy *policy;
@@ -90,7 +90,7 @@ int main(void) {
   OK(drover_policy_create_mlp(&policy, runtime, &mlp));
   drover_rollout_options rollout_options;
   OK(drover_rollout_options_init(&rollout_options, sizeof rollout_options));
-  rollout_options.num_steps = 32;
+  rollout_options.num_steps = 256; /* so many that what comes before the passes is shared too */
   drover_rollout *rollout;
   OK(drover_rollout_create(&rollout, batch, policy, &rollout_options));
   drover_ppo_options options;

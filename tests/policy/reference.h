@@ -11,29 +11,10 @@
 #include <string.h>
 
 #include "policy/inference.h"
-
-/* The run's seed, printed; DROVER_TEST_SEED overrides it. */
-static inline uint64_t test_seed(void) {
-  const char *text = getenv("DROVER_TEST_SEED");
-  const uint64_t seed = text ? strtoull(text, NULL, 0) : 20261122;
-  fprintf(stderr, "seed %" PRIu64 "\n", seed);
-  return seed;
-}
-
-/* Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: not what the library uses. */
-static inline uint64_t test_random(uint64_t *state) {
-  uint64_t z = *state += 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
+#include "tests/support/random.h"
 
 /* memcmp, for floats too: here equal means the same bits. */
 static inline int compare_bytes(const void *a, const void *b, size_t count) { return memcmp(a, b, count); }
-
-static inline double test_uniform(uint64_t *state, double low, double high) {
-  return low + (high - low) * ((double)(test_random(state) >> 11) * 0x1.0p-53);
-}
 
 /* count random floats in [-size, size); the caller frees them. */
 static inline float *test_floats(uint64_t *state, size_t count, double size) {

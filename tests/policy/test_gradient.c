@@ -188,17 +188,19 @@ Test(gradient, agrees_with_central_differences_without_values) {
 
 Test(gradient, has_the_same_bits_for_any_number_of_workers) {
   uint64_t random = test_seed();
-  static const int32_t widths[] = {24, 64, 256};
-  for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
-    drover_mlp_options options = test_options(11, 2, widths[w], 3, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH);
+  /* Widths and rows: blocks alone and several in a group; fewer groups than workers, who then share a block. */
+  static const int32_t sizes[][2] = {{24, 3001}, {64, 3001}, {256, 3001}, {300, 128}, {201, 333}};
+  for (size_t w = 0; w < sizeof sizes / sizeof *sizes; w++) {
+    drover_mlp_options options = test_options(11, 2, sizes[w][0], 3, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH);
     options.normalize_observations = 1;
+    options.shared_values = w % 2 == 1;
     problem p;
-    problem_open(&p, &options, 3001, &random);
+    problem_open(&p, &options, sizes[w][1], &random);
     const size_t bytes = p.mlp.num_weights * sizeof(float);
     float *want = malloc(bytes), *got = malloc(bytes);
     double want_sums[DR_MAX_LOSS_SUMS], got_sums[DR_MAX_LOSS_SUMS];
     pass(&p, 1, want, want_sums);
-    static const int32_t workers[] = {1, 2, 5, 5, 16};
+    static const int32_t workers[] = {1, 2, 5, 5, 16, 21};
     for (size_t i = 0; i < sizeof workers / sizeof *workers; i++) {
       memset(got, 0xAA, bytes);
       pass(&p, workers[i], got, got_sums);
@@ -207,6 +209,52 @@ Test(gradient, has_the_same_bits_for_any_number_of_workers) {
     }
     free(want);
     free(got);
+    problem_close(&p);
+  }
+}
+
+Test(gradient, steps_have_the_bits_of_the_optimiser_alone_and_leave_the_weights_packed) {
+  uint64_t random = test_seed();
+  static const int32_t widths[] = {20, 200}; /* the second is shared by the workers */
+  for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+    const drover_mlp_options options = test_options(11, 2, widths[w], 3, DROVER_HEAD_GAUSSIAN, DROVER_ACTIVATION_TANH);
+    problem p;
+    problem_open(&p, &options, 300, &random);
+    const size_t count = p.mlp.num_weights, bytes = count * sizeof(float);
+    float *gradients = malloc(bytes), *again = malloc(bytes), *want = malloc(bytes);
+    double sums[DR_MAX_LOSS_SUMS];
+    memcpy(want, p.flat, bytes);
+    dr_adam adam, reference;
+    cr_assert_eq(dr_adam_init(&adam, p.mlp.num_trainable, 0.9, 0.99, 1e-6), DROVER_OK);
+    cr_assert_eq(dr_adam_init(&reference, p.mlp.num_trainable, 0.9, 0.99, 1e-6), DROVER_OK);
+    drover_runtime_options runtime_options;
+    cr_assert_eq(drover_runtime_options_init(&runtime_options, sizeof runtime_options), DROVER_OK);
+    runtime_options.num_workers = 4;
+    drover_runtime *runtime = NULL;
+    dr_gradient *gradient = NULL;
+    cr_assert_eq(drover_runtime_create(&runtime, &runtime_options), DROVER_OK, "%s", drover_last_error());
+    cr_assert_eq(dr_gradient_create(&gradient, runtime, &p.mlp, 300), DROVER_OK);
+    dr_runtime_begin_call(runtime);
+    for (int i = 0; i < 5; i++) {
+      cr_assert_eq(dr_gradient_pass(gradient, i ? NULL : p.flat, p.observations, 300, p.rows, run_loss, &p.loss,
+                                    gradients, sums),
+                   DROVER_OK);
+      cr_assert_eq(dr_gradient_step(gradient, &adam, 1e-2, 0.7, gradients, p.flat), DROVER_OK);
+      dr_adam_step(&reference, 1e-2, 0.7, gradients, want);
+      cr_assert_eq(compare_bytes(p.flat, want, bytes), 0, "step %d", i);
+    }
+    /* What was packed by the last step gives what packing it anew gives. */
+    dr_gradient_pass(gradient, NULL, p.observations, 300, p.rows, run_loss, &p.loss, gradients, sums);
+    dr_gradient_pass(gradient, p.flat, p.observations, 300, p.rows, run_loss, &p.loss, again, sums);
+    cr_assert_eq(compare_bytes(gradients, again, bytes), 0);
+    dr_runtime_end_call(runtime);
+    dr_gradient_destroy(gradient);
+    cr_assert_eq(drover_runtime_destroy(runtime), DROVER_OK);
+    dr_adam_free(&adam);
+    dr_adam_free(&reference);
+    free(gradients);
+    free(again);
+    free(want);
     problem_close(&p);
   }
 }

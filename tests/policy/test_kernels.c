@@ -23,7 +23,10 @@ Test(kernels, dense_layers_of_every_width_match_a_double_reference) {
     if (!kernels) continue;
     for (int32_t outputs = 1; outputs <= WIDEST; outputs++) {
       float *packed = aligned_alloc(64, (kernels->packed_floats(INPUTS, outputs) * 4 + 63) / 64 * 64);
-      kernels->pack(INPUTS, outputs, weights, packed);
+      for (int32_t n = 0; n < outputs; n += kernels->panel) { /* in parts, as workers do it */
+        const int32_t end = n + kernels->panel < outputs ? n + kernels->panel : outputs;
+        kernels->pack(INPUTS, outputs, n, end, weights, packed);
+      }
       const dr_dense layer = {INPUTS, outputs, DROVER_ACTIVATION_IDENTITY, 0, packed, bias};
       const size_t stride = dr_stride(outputs);
       for (int32_t rows = 1; rows <= ROWS; rows += outputs % 16 == 3 ? 1 : 7) {
@@ -86,7 +89,8 @@ Test(kernels, a_layer_packed_transposed_is_the_transpose) {
     for (int32_t in = 1; kernels && in <= WIDEST; in += 6)
       for (int32_t out = 1; out <= WIDEST; out++) {
         float *packed = aligned_alloc(64, (kernels->packed_floats(in, out) * 4 + 63) / 64 * 64);
-        kernels->pack_transposed(in, out, weights, packed);
+        kernels->pack_transposed(in, out, 0, in / 3, weights, packed);
+        kernels->pack_transposed(in, out, in / 3, in, weights, packed);
         const dr_dense layer = {in, out, DROVER_ACTIVATION_IDENTITY, 0, packed, zeros};
         kernels->dense(&layer, ROWS, x, WIDEST, y, 80);
         for (int32_t r = 0; r < ROWS; r++)

@@ -14,6 +14,16 @@ typedef struct minibatch {
   double outputs[NUM_ROWS][MAX_OUTPUTS], values[NUM_ROWS], log_std[MAX_OUTPUTS], inverse_std[MAX_OUTPUTS];
 } minibatch;
 
+/* Differences across a corner of the loss are none of its derivatives: rows keep away from them. */
+static const double CLIP_RANGE = 0.2, VALUE_CLIP_RANGE = 0.5, CORNER = 1e-3;
+
+/* Near where V leaves its range, or where the clipped square becomes the larger one. */
+static bool is_near_corner(double value, double old, double target) {
+  const double moved = value - old, limited = moved < 0 ? -VALUE_CLIP_RANGE : VALUE_CLIP_RANGE;
+  return fabs(fabs(moved) - VALUE_CLIP_RANGE) < CORNER ||
+         fabs(fabs(value - target) - fabs(old + limited - target)) < CORNER;
+}
+
 static double reference_logprob(const minibatch *m, int32_t i) {
   const int32_t count = m->loss.num_outputs;
   if (m->loss.head == DROVER_HEAD_CATEGORICAL) {
@@ -97,10 +107,13 @@ static minibatch *make_minibatch(drover_head head, int32_t num_outputs, uint64_t
       m.continuous[i * num_outputs + j] = (float)test_uniform(random, -2, 2);
     }
     m.discrete[i] = (int32_t)(test_random(random) % (uint64_t)num_outputs);
-    m.old_logprobs[i] = (float)(reference_logprob(&m, i) + test_uniform(random, -0.7, 0.7));
-    m.values[i] = (double)(float)test_uniform(random, -2, 2);
-    m.old_values[i] = (float)test_uniform(random, -2, 2);
+    do m.old_logprobs[i] = (float)(reference_logprob(&m, i) + test_uniform(random, -0.7, 0.7));
+    while (fabs(fabs(exp(reference_logprob(&m, i) - (double)m.old_logprobs[i]) - 1) - CLIP_RANGE) < CORNER);
     m.returns[i] = (float)test_uniform(random, -2, 2);
+    do {
+      m.values[i] = (double)(float)test_uniform(random, -2, 2);
+      m.old_values[i] = (float)test_uniform(random, -2, 2);
+    } while (is_near_corner(m.values[i], (double)m.old_values[i], (double)m.returns[i]));
     m.advantages[i] = (float)test_uniform(random, -3, 5);
   }
   m.loss.actions = head == DROVER_HEAD_CATEGORICAL ? (const void *)m.discrete : m.continuous;
@@ -110,7 +123,7 @@ static minibatch *make_minibatch(drover_head head, int32_t num_outputs, uint64_t
   m.loss.returns = m.returns;
   m.loss.advantage_mean = 0.8;
   m.loss.advantage_scale = 0.6;
-  m.loss.clip_range = 0.2;
+  m.loss.clip_range = CLIP_RANGE;
   m.loss.value_coef = 0.7;
   m.loss.inverse_count = 1.0 / NUM_ROWS;
   m.loss.inverse_std = m.inverse_std;
@@ -176,7 +189,7 @@ static void check_head(drover_head head, int32_t fewest) {
     for (int variant = 0; variant < 4; variant++) {
       minibatch *m = make_minibatch(head, num_outputs, &random);
       if (variant & 1) m->loss.entropy_coef = 0.03;
-      if (variant & 2) m->loss.value_clip_range = 0.5;
+      if (variant & 2) m->loss.value_clip_range = VALUE_CLIP_RANGE;
       check(m);
     }
 }

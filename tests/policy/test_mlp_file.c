@@ -25,6 +25,7 @@ Test(mlp_file, what_is_saved_is_loaded_bit_for_bit) {
       options.leaky_slope = 0.1f;
       options.has_values = activation % 2;
       options.shared_values = activation == DROVER_ACTIVATION_TANH;
+      options.noise_hold = 1 + 7 * activation;
       options.normalize_observations = head == DROVER_HEAD_UNIT;
       options.initial_log_std = -0.7f;
       dr_mlp_policy *saved = NULL, *loaded = NULL;
@@ -40,6 +41,7 @@ Test(mlp_file, what_is_saved_is_loaded_bit_for_bit) {
       cr_assert_eq(b->options.num_hidden, options.num_hidden);
       cr_assert_eq(b->options.leaky_slope, 0.1f);
       cr_assert_eq(b->options.shared_values, options.shared_values);
+      cr_assert_eq(b->options.noise_hold, options.noise_hold);
       cr_assert_eq(b->options.normalize_observations, options.normalize_observations);
       cr_assert_eq(compare_bytes(b->options.hidden, options.hidden, (size_t)options.num_hidden * sizeof(int32_t)), 0);
       dr_mlp_policy_free(saved);
@@ -190,6 +192,10 @@ Test(mlp_file, shared_values_are_one_layer_and_said_by_the_metadata) {
   p = good_parts();
   p.metadata[3] = (dr_metadata){"shared_values", "yes"};
   refuse(&p, "the metadata's shared_values must be 0 or 1, it is 'yes'");
+  p.metadata[3] = (dr_metadata){"noise_hold", "0"};
+  refuse(&p, "the metadata's noise_hold must be 1..65536, it is '0'");
+  p.metadata[3] = (dr_metadata){"noise_hold", "3 steps"};
+  refuse(&p, "the metadata's noise_hold must be 1..65536, it is '3 steps'");
 }
 
 Test(mlp_file, moments_of_observations_come_both_and_in_range) {

@@ -73,6 +73,14 @@ Test(moments, do_not_depend_on_how_the_rows_are_cut) {
   dr_moments_add(&moments, NUM_ROWS, rows, NULL);
   dr_moments_add(&other, 137, rows, NULL);
   dr_moments_add(&other, NUM_ROWS - 137, rows + (size_t)137 * SIZE, NULL);
+  dr_moments by_column;
+  cr_assert_eq(dr_moments_init(&by_column, SIZE), DROVER_OK);
+  for (int32_t k = 0; k < SIZE; k += 3)
+    dr_moments_add_columns(&by_column, k, SIZE - k < 3 ? SIZE - k : 3, NUM_ROWS, rows, NULL);
+  cr_assert_eq(by_column.count, 0);
+  cr_assert_eq(compare_bytes(by_column.mean, moments.mean, SIZE * sizeof(double)), 0);
+  cr_assert_eq(compare_bytes(by_column.squares, moments.squares, SIZE * sizeof(double)), 0);
+  dr_moments_free(&by_column);
   for (int32_t i = 0; i < NUM_ROWS; i++) dr_moments_add_one(&column, (double)rows[i * SIZE + 3]);
   cr_assert_eq(other.count, moments.count);
   cr_assert_eq(compare_bytes(other.mean, moments.mean, SIZE * sizeof(double)), 0);

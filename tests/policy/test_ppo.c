@@ -10,9 +10,10 @@ static learner l;
 /* ---- The contract -------------------------------------------------------------------------------------------- */
 
 /* The weights after each of three updates, one behind the other, then the learner's state. */
-static copy train(int32_t num_workers, bool continuous, drover_action_transform transform) {
+static copy train(int32_t num_workers, int32_t num_envs, bool continuous, drover_action_transform transform) {
   learner_init_full(&l, continuous);
   l.runtime_options.num_workers = num_workers;
+  l.batch_options.num_envs = num_envs;
   l.rollout_options.transform = transform;
   learner_open(&l);
   learner_observe(&l);
@@ -32,7 +33,7 @@ static copy train(int32_t num_workers, bool continuous, drover_action_transform 
 static void check_workers(bool continuous, drover_action_transform transform) {
   const int32_t num_workers[] = {2, 5, 1};
   for (int i = 0; i < 3; i++)
-    cr_assert(same_copies(train(1, continuous, transform), train(num_workers[i], continuous, transform)),
+    cr_assert(same_copies(train(1, 13, continuous, transform), train(num_workers[i], 13, continuous, transform)),
               "%d workers make other weights", (int)num_workers[i]);
 }
 
@@ -41,6 +42,15 @@ Test(ppo, weights_do_not_depend_on_the_number_of_workers_with_a_gaussian_head) {
   check_workers(true, DROVER_ACTION_CLIP);
 }
 Test(ppo, weights_do_not_depend_on_the_number_of_workers_with_tanh) { check_workers(true, DROVER_ACTION_TANH); }
+
+Test(ppo, weights_do_not_depend_on_the_number_of_workers_who_share_what_comes_before_the_passes) {
+  const int32_t num_envs = 300; /* times 23 steps */
+  const int32_t num_workers[] = {3, 20};
+  for (int i = 0; i < 2; i++)
+    cr_assert(same_copies(train(1, num_envs, true, DROVER_ACTION_TANH),
+                          train(num_workers[i], num_envs, true, DROVER_ACTION_TANH)),
+              "%d workers make other weights", (int)num_workers[i]);
+}
 
 Test(ppo, training_that_was_saved_and_resumed_is_training_that_went_on) {
   for (int continuous = 0; continuous < 2; continuous++) {
@@ -204,9 +214,14 @@ Test(ppo, weights_that_leave_their_range_are_reported_and_change_nothing) {
   learner_close(&l);
 }
 
-static void *cancel_soon(void *runtime) {
-  usleep(20000);
-  drover_runtime_cancel(runtime);
+static _Atomic int32_t was_cancelled;
+
+/* Again and again: a cancellation before the update has begun is forgotten. */
+static void *cancel_often(void *runtime) {
+  while (!was_cancelled) {
+    usleep(1000);
+    drover_runtime_cancel(runtime);
+  }
   return NULL;
 }
 
@@ -216,10 +231,17 @@ Test(ppo, a_cancelled_update_changes_nothing_and_can_be_made_again) {
   l.ppo_options.num_minibatches = 100;
   learner_open(&l);
   OK(drover_rollout_collect(l.rollout));
-  const copy weights = learner_weights(&l), state = learner_state(&l);
   pthread_t thread;
-  cr_assert_eq(pthread_create(&thread, NULL, cancel_soon, l.runtime), 0);
-  cr_assert_eq(drover_ppo_update(l.ppo, l.rollout, NULL), DROVER_ERROR_CANCELLED);
+  cr_assert_eq(pthread_create(&thread, NULL, cancel_often, l.runtime), 0);
+  copy weights, state;
+  drover_status status;
+  do { /* as a rule once: an update takes hundreds of times as long as the other thread sleeps */
+    weights = learner_weights(&l);
+    state = learner_state(&l);
+    status = drover_ppo_update(l.ppo, l.rollout, NULL);
+  } while (status == DROVER_OK);
+  cr_assert_eq(status, DROVER_ERROR_CANCELLED);
+  was_cancelled = 1;
   pthread_join(thread, NULL);
   cr_assert(same_copies(weights, learner_weights(&l)));
   cr_assert(same_copies(state, learner_state(&l)));

@@ -418,7 +418,7 @@ static void *step_once(void *arg) {
   return NULL;
 }
 
-Test(batch, calls_that_overlap_are_refused, .timeout = 10) {
+Test(batch, calls_that_overlap_are_refused, .timeout = 100) {
   world w;
   init_batch(&w);
   w.runtime_options.num_workers = 3;

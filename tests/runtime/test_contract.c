@@ -6,6 +6,7 @@
 #include <xmmintrin.h>
 #endif
 
+#include "tests/support/meeting.h"
 #include "tests/support/model.h"
 #include "tests/support/random.h"
 #include "tests/support/world.h"
@@ -36,6 +37,12 @@ static void assert_same_as_reference(world *w, world_way way, int32_t min_joined
   give_trouble(w);
   uint64_t want, got;
   int32_t num_joined;
+  meeting m;
+  if (min_joined > 1) {
+    meeting_init(&m, min_joined);
+    w->config.probe = meet;
+    w->config.probe_user = &m;
+  }
   const world_bytes expected = reference(w->batch_options.autoreset, &want);
   const world_bytes bytes = world_run(w, way, &got, &num_joined);
   cr_assert(world_same(expected, bytes), "%s %d gives other bytes", what, number);
@@ -111,7 +118,7 @@ Test(contract, rollout_is_identical_for_any_number_of_workers) {
   for (size_t i = 0; i < 3; i++) {
     world w;
     world_init(&w);
-    w.config.sleep_us = 100; /* so that all of them have time to come */
+    w.config.sleep_us = 100;
     w.runtime_options.num_workers = workers[i];
     assert_same_as_reference(&w, WORLD_FUSED, workers[i] < 4 ? workers[i] : 4, "workers", workers[i]);
   }

@@ -66,14 +66,14 @@ static void call_everything(world *w) {
   drover_runtime_cancel(w->runtime);
 }
 
-/* Run body in a forked child; its exit status, or 99 if it does not end within 10 s. */
+/* Run body in a forked child; its exit status, or 99 if it does not end within 100 s. */
 static int in_child(void (*body)(world *), world *w) {
   const pid_t child = fork();
   if (child == 0) {
     body(w);
     _exit(num_unforked > 0);
   }
-  for (int32_t i = 0; i < 1000; i++) {
+  for (int32_t i = 0; i < 10000; i++) {
     int status;
     if (waitpid(child, &status, WNOHANG) == child) return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
     usleep(10000);

@@ -125,6 +125,24 @@ Test(inner, bytes_do_not_depend_on_workers_shards_chunks_or_the_way) {
   free(expected.data);
 }
 
+/* One chain a worker where there are envs enough: whole tiles of 16, else of 4, else the worker's share. */
+Test(inner, no_worker_is_without_a_shard) {
+  static const int32_t sizes[][3] = {{16, 1, 16}, {64, 2, 32}, {1000, 2, 64}, {1100, 8, 64}, {100, 8, 13},
+                                     {32, 8, 4},  {32, 16, 2}, {16, 16, 1},   {30, 7, 5},    {5, 8, 1}};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    world w;
+    init(&w);
+    w.batch_options.num_envs = sizes[i][0];
+    w.runtime_options.num_workers = sizes[i][1];
+    world_open(&w);
+    int32_t shard;
+    OK(drover_batch_get_sizes(w.batch, &shard, NULL));
+    cr_assert_eq(shard, sizes[i][2], "%d envs, %d workers: %d rows a shard", sizes[i][0], sizes[i][1], shard);
+    cr_assert_eq(rollout_view(w.rollout).shard, sizes[i][2]);
+    world_close(&w);
+  }
+}
+
 Test(inner, an_env_does_not_notice_how_many_stand_beside_it) {
   world small, large;
   init(&small);

@@ -3,6 +3,7 @@
 #include <jemalloc/jemalloc.h>
 #include <pthread.h>
 
+#include "tests/support/meeting.h"
 #include "tests/support/world.h"
 
 static int num_failures;
@@ -33,6 +34,7 @@ static unsigned num_arenas(void) {
 /* What the envs' steps saw: which threads, and the arena of each. */
 enum { MAX_SEEN = 16 };
 typedef struct seen {
+  meeting meeting;
   pthread_mutex_t lock;
   int32_t count;
   pthread_t threads[MAX_SEEN];
@@ -42,8 +44,8 @@ typedef struct seen {
 } seen;
 
 static void look(void *user, int32_t env, uint64_t step) {
-  (void)env, (void)step;
   seen *s = user;
+  meet(&s->meeting, env, step);
   void *volatile memory = s->bytes > 0 ? malloc(s->bytes) : NULL; /* volatile: or the compiler leaves it out */
   free(memory);
   const unsigned arena = my_arena();
@@ -60,6 +62,7 @@ static void look(void *user, int32_t env, uint64_t step) {
 
 static void heaps_are_apart(void) {
   seen s = {.lock = PTHREAD_MUTEX_INITIALIZER};
+  meeting_init(&s.meeting, 3);
   const unsigned mine = my_arena();
   world w;
   world_init(&w);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/support/meeting.h"
 #include "tests/support/world.h"
 
 /* ---- Options -------------------------------------------------------------------------------------------------- */
@@ -76,16 +77,25 @@ Test(runtime, oversubscription_is_refused_where_it_is_forbidden) {
 
 /* ---- Workers -------------------------------------------------------------------------------------------------- */
 
-/* A world whose envs sleep, so that all workers have time to come. */
+/* A world whose envs sleep, so that all workers get some. */
 static void init_slow(world *w, int32_t num_workers) {
   world_init(w);
   w->runtime_options.num_workers = num_workers;
   w->config.sleep_us = 200;
 }
 
+/* And whose first steps wait for that many of them. */
+static void init_meeting(world *w, meeting *m, int32_t num_workers, int32_t num_wanted) {
+  init_slow(w, num_workers);
+  meeting_init(m, num_wanted);
+  w->config.probe = meet;
+  w->config.probe_user = m;
+}
+
 Test(runtime, as_many_workers_join_as_were_asked_for_also_above_the_cores) {
   world w;
-  init_slow(&w, 8);
+  meeting m;
+  init_meeting(&w, &m, 8, 8);
   w.batch_options.num_envs = 64;
   world_open(&w);
   OK(drover_rollout_collect(w.rollout));
@@ -96,7 +106,8 @@ Test(runtime, as_many_workers_join_as_were_asked_for_also_above_the_cores) {
 
 Test(runtime, a_runtime_keeps_its_workers_when_another_one_is_destroyed) {
   world w;
-  init_slow(&w, 8);
+  meeting m;
+  init_meeting(&w, &m, 8, 6);
   w.batch_options.num_envs = 64;
   drover_runtime_options o = w.runtime_options;
   drover_runtime *first, *larger;
@@ -114,7 +125,8 @@ Test(runtime, a_runtime_keeps_its_workers_when_another_one_is_destroyed) {
 Test(runtime, the_process_has_workers_plus_the_threads_it_came_with_and_no_more) {
   const int32_t before = count_threads();
   world w;
-  init_slow(&w, 6);
+  meeting m;
+  init_meeting(&w, &m, 6, 6);
   world_open(&w);
   OK(drover_rollout_collect(w.rollout));
   const int32_t during = count_threads();
@@ -136,7 +148,8 @@ Test(runtime, the_process_has_workers_plus_the_threads_it_came_with_and_no_more)
 
 Test(runtime, many_runtimes_one_after_the_other_leave_no_threads_behind) {
   world w;
-  init_slow(&w, 4);
+  meeting m;
+  init_meeting(&w, &m, 4, 4);
   world_open(&w);
   OK(drover_rollout_collect(w.rollout));
   const int32_t threads = count_threads();
@@ -153,6 +166,7 @@ Test(runtime, many_runtimes_one_after_the_other_leave_no_threads_behind) {
 
 /* What envs see of the threads that step them. */
 typedef struct witness {
+  meeting meeting;
   pthread_t caller;
   _Atomic int32_t num_elsewhere;    /* steps not on the caller's thread */
   _Atomic int32_t num_open_signals; /* of them, with a signal not blocked */
@@ -162,8 +176,8 @@ typedef struct witness {
 } witness;
 
 static void watch_signals(void *user, int32_t env, uint64_t step) {
-  (void)env, (void)step;
   witness *x = user;
+  meet(&x->meeting, env, step);
   sigset_t mask;
   pthread_sigmask(SIG_BLOCK, NULL, &mask);
   if (pthread_equal(pthread_self(), x->caller)) {
@@ -181,6 +195,7 @@ static void watch_signals(void *user, int32_t env, uint64_t step) {
 
 Test(runtime, workers_take_no_signals_and_the_callers_mask_is_its_own) {
   witness x = {.caller = pthread_self()};
+  meeting_init(&x.meeting, 2);
   world w;
   init_slow(&w, 4);
   w.config.probe = watch_signals;
@@ -198,8 +213,8 @@ Test(runtime, workers_take_no_signals_and_the_callers_mask_is_its_own) {
 }
 
 static void watch_masks(void *user, int32_t env, uint64_t step) {
-  (void)env, (void)step;
   witness *x = user;
+  meet(&x->meeting, env, step);
   cpu_set_t mask;
   pthread_getaffinity_np(pthread_self(), sizeof mask, &mask);
   if (CPU_COUNT(&mask) != 1) atomic_fetch_add(&x->num_wrong_masks, 1);
@@ -217,6 +232,7 @@ Test(runtime, pinned_workers_run_on_their_cpus_and_the_callers_mask_is_restored)
   char list[32];
   snprintf(list, sizeof list, "%d,%d", cpus[0], cpus[1]);
   witness x = {.num_wrong_masks = 0};
+  meeting_init(&x.meeting, 4);
   world w;
   init_slow(&w, 4);
   w.config.probe = watch_masks;
@@ -349,7 +365,7 @@ static void call_from_inside(void *user, int32_t env, uint64_t step) {
   atomic_fetch_add(refused ? &x->num_refused : &x->num_accepted, 1);
 }
 
-Test(runtime, a_call_from_inside_an_env_is_refused, .timeout = 10) {
+Test(runtime, a_call_from_inside_an_env_is_refused, .timeout = 100) {
   for (int32_t workers = 1; workers <= 3; workers += 2) {
     inside x = {0};
     toy_config config;

@@ -65,7 +65,7 @@ int posix_memalign(void **out, size_t alignment, size_t bytes) {
 
 typedef enum mode { MODE_COLLECT, MODE_RECORD, MODE_STEP, MODE_EXCHANGE } mode;
 
-enum { NUM_STEPS = 200, NUM_REPEATS = 5, MAX_ENVS = 256 };
+enum { NUM_STEPS = 50, NUM_REPEATS = 5, MAX_ENVS = 256 };
 
 typedef struct bench {
   drover_batch *batch;

@@ -23,7 +23,6 @@ typedef struct note {
 } note;
 
 static const char *program_name;
-static int limit_seconds;
 static _Atomic uint64_t beats;
 static pthread_t watcher;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the four below */
@@ -110,7 +109,7 @@ static void *watch(void *unused) {
     const uint64_t now = atomic_load_explicit(&beats, memory_order_relaxed);
     quiet_seconds = now == seen ? quiet_seconds + 1 : 0;
     seen = now;
-    if (quiet_seconds < limit_seconds) continue;
+    if (quiet_seconds < WATCH_SECONDS) continue;
     fprintf(stderr, "%s: HANG: nothing was finished for %d s\n", program_name, quiet_seconds);
     watch_print_threads();
     _exit(3);
@@ -119,9 +118,8 @@ static void *watch(void *unused) {
   return NULL;
 }
 
-void watch_start(const char *program, int limit_s) {
+void watch_start(const char *program) {
   program_name = program;
-  limit_seconds = limit_s;
   stopping = false;
   if (pthread_create(&watcher, NULL, watch, NULL) != 0) {
     fprintf(stderr, "%s: no watchdog: no thread could be made\n", program);

@@ -14,12 +14,17 @@ static inline uint64_t test_seed(void) {
   return seed;
 }
 
-/* Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: not what the runtime uses. */
+/* Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: not what the library uses. */
 static inline uint64_t test_random(uint64_t *state) {
   uint64_t z = *state += 0x9E3779B97F4A7C15u;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
   return z ^ (z >> 31);
+}
+
+/* Uniform in [low, high). */
+static inline double test_uniform(uint64_t *state, double low, double high) {
+  return low + (high - low) * ((double)(test_random(state) >> 11) * 0x1p-53);
 }
 
 /* One of low..high. */

@@ -1,4 +1,4 @@
-/* toy_env.c: see toy_env.h. */
+/* toy_env.c: the dynamics, troubles and counters of toy envs. */
 #include "tests/support/toy_env.h"
 
 #include <unistd.h>

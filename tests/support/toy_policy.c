@@ -1,4 +1,4 @@
-/* toy_policy.c: see toy_policy.h. */
+/* toy_policy.c: what the toy policies answer, and what they check of their callers. */
 #include "tests/support/toy_policy.h"
 
 #include <stdlib.h>

@@ -105,25 +105,47 @@ expect 2 'belong to --watch' "doctor --for alone" "$drover" doctor --for 3
 expect 2 'not both' "doctor of two processes" "$drover" doctor --pid 1 --watch 1
 expect 1 'is it mounted' "doctor without /proc" "$drover" doctor --root "$scratch"
 
-sleep 60 &
-sleeper=$!
-children+=("$sleeper")
-until grep -q sleep "/proc/$sleeper/cmdline"; do sleep 0.01; done # the shell's copy has become sleep
-expect 0 "process $sleeper, sleep 60" "doctor of a sleeping process" "$drover" doctor --pid "$sleeper"
+# start_sleeper: a process that sleeps until it is killed; its number in $sleeper.
+start_sleeper() {
+  sleep 3600 &
+  sleeper=$!
+  children+=("$sleeper")
+  until grep -q sleep "/proc/$sleeper/cmdline"; do sleep 0.01; done # the shell's copy has become sleep
+}
+# start_watch: watch $sleeper in the background until the watch has printed a line; its number in $watch.
+start_watch() {
+  : >"$scratch/watch" # or the earlier watch's lines would be taken for its own
+  "$drover" doctor --watch "$sleeper" --interval 10 >"$scratch/watch" 2>&1 &
+  watch=$!
+  children+=("$watch")
+  until [[ -s $scratch/watch ]] || ! kill -0 "$watch" 2>/dev/null; do sleep 0.05; done
+}
+# end_watch CODE PATTERN NAME: what came of it.
+end_watch() {
+  wait "$watch"
+  local rc=$?
+  if [[ $rc -eq $1 ]] && grep -q "$2" "$scratch/watch"; then
+    echo "ok   $3"
+    num_passed=$((num_passed + 1))
+  else
+    echo "FAIL $3: exit code $rc instead of $1, or no '$2' in:"
+    cat "$scratch/watch"
+    num_failed=$((num_failed + 1))
+  fi
+}
+
+start_sleeper
+start_watch
+kill "$sleeper"
+end_watch 0 'until the process ended' "watch ends when the process does"
+start_sleeper
+expect 0 "process $sleeper, sleep 3600" "doctor of a sleeping process" "$drover" doctor --pid "$sleeper"
 expect 0 'threads +1, constant' "watch of a sleeping process" \
   "$drover" doctor --watch "$sleeper" --for 0.3 --interval 10 --constant
 expect 0 '"constant": ?true' "watch --json" "$drover" doctor --watch "$sleeper" --for 0.3 --json
-sleep 0.5 &
-expect 0 'until the process ended' "watch ends when the process does" timeout 20 "$drover" doctor --watch $! --interval 10
-timeout -s INT 0.7 "$drover" doctor --watch "$sleeper" >"$scratch/watch" 2>&1
-if [[ $? -eq 124 ]] && grep -q 'threads *1, constant' "$scratch/watch"; then
-  echo "ok   an interrupted watch still sums up"
-  num_passed=$((num_passed + 1))
-else
-  echo "FAIL an interrupted watch still sums up:"
-  cat "$scratch/watch"
-  num_failed=$((num_failed + 1))
-fi
+start_watch
+kill -INT "$watch"
+end_watch 3 'threads *1, constant' "an interrupted watch still sums up"
 
 if [[ $(id -u) -eq 0 ]] && command -v setpriv >/dev/null; then
   cp "$drover" "$scratch/drover" && chmod 755 "$scratch" "$scratch/drover"
@@ -150,7 +172,10 @@ PYTHON
   python3 "$scratch/busy.py" $((8 * cores)) &
   busy=$!
   children+=("$busy")
-  sleep 2
+  until [[ $(find "/proc/$busy/task" -mindepth 1 -maxdepth 1 | wc -l) -gt $((8 * cores)) ]] || ! kill -0 "$busy"; do
+    sleep 0.05
+  done
+  sleep 1
   expect 1 'want to run on' "doctor of an oversubscribed process" "$drover" doctor --pid "$busy"
   expect 1 'too many' "watch of an oversubscribed process" "$drover" doctor --watch "$busy" --for 1 --interval 10
   kill "$busy"

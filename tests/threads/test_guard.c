@@ -14,15 +14,19 @@ Test(guard, without_libraries_it_costs_nothing_worth_mentioning) {
   dr_guard_rescan();
   saved_bytes saved;
   struct timespec begin, end;
-  enum { N = 1000000 };
-  clock_gettime(CLOCK_MONOTONIC, &begin);
-  for (int i = 0; i < N; i++) {
-    dr_guard_enter(NULL, &saved);
-    dr_guard_leave(NULL, &saved);
+  enum { N = 100000 };
+  double least = 1e9; /* of some rounds: whatever disturbs one only makes it slower */
+  for (int round = 0; round < 20; round++) {
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (int i = 0; i < N; i++) {
+      dr_guard_enter(NULL, &saved);
+      dr_guard_leave(NULL, &saved);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    const double ns = ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) / N;
+    if (ns < least) least = ns;
   }
-  clock_gettime(CLOCK_MONOTONIC, &end);
-  const double ns = ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) / N;
-  cr_expect(ns < 1000.0, "%g ns a pair", ns); /* measured: 2; a wide margin for busy machines and sanitizers */
+  cr_expect(least < 1000.0, "%g ns a pair", least); /* measured: 2; a wide margin for slow machines and sanitizers */
 }
 
 Test(guard, openmp_loaded_before_is_limited_and_restored) {

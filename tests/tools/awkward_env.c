@@ -2,22 +2,25 @@
  *
  * mode=error   env 3 fails at every step whose number is divisible by 10
  * mode=nan     the same envs and steps give an observation that is not a number
- * mode=restless  observations depend on how often step was ever called: a second run gives other bytes */
+ * mode=restless  observations depend on how often step was ever called: a second run gives other bytes
+ * mode=stuck   a step says so on standard error and never returns */
 #include <drover/env.h>
+#include <unistd.h>
 
-typedef enum awkward_mode { MODE_GOOD, MODE_ERROR, MODE_NAN, MODE_RESTLESS } awkward_mode;
+typedef enum awkward_mode { MODE_GOOD, MODE_ERROR, MODE_NAN, MODE_RESTLESS, MODE_STUCK } awkward_mode;
 
-static const char *const mode_names[] = {"good", "error", "nan", "restless"};
-static const drover_env_arg_info arg_infos[] = {{"mode", "good", "good, error, nan or restless"}, {NULL, NULL, NULL}};
-static awkward_mode modes[] = {MODE_GOOD, MODE_ERROR, MODE_NAN, MODE_RESTLESS};
+static const char *const mode_names[] = {"good", "error", "nan", "restless", "stuck"};
+static const drover_env_arg_info arg_infos[] = {{"mode", "good", "good, error, nan, restless or stuck"},
+                                                {NULL, NULL, NULL}};
+static awkward_mode modes[] = {MODE_GOOD, MODE_ERROR, MODE_NAN, MODE_RESTLESS, MODE_STUCK};
 static uint32_t num_calls; /* what an env must not have: state outside its own */
 
 static int awkward_open(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, size_t size) {
   const char *text = drover_env_arg_string(args, "mode", "good");
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 5; i++)
     if (strcmp(text, mode_names[i]) == 0) *shared = &modes[i];
   if (!*shared) {
-    snprintf(message, size, "mode must be good, error, nan or restless, got '%s'", text);
+    snprintf(message, size, "mode must be good, error, nan, restless or stuck, got '%s'", text);
     return -1;
   }
   spec->observation_size = 1;
@@ -39,6 +42,10 @@ static int awkward_reset(void *shared, void *state, const drover_env_rows *rows)
 static int awkward_step(void *shared, void *state, const drover_env_rows *rows) {
   const awkward_mode mode = *(const awkward_mode *)shared;
   const int is_due = rows->first_env == 3 && rows->counters[0] % 10 == 9;
+  if (mode == MODE_STUCK) {
+    fputs("awkward: stuck\n", stderr);
+    for (;;) pause();
+  }
   *(uint64_t *)state += 1;
   rows->observations[0] = (float)*(uint64_t *)state;
   rows->rewards[0] = 1;

@@ -36,6 +36,33 @@ misuse() {
   if [ "$(wc -l <err)" -le 2 ]; then good; else bad "drover $*" "more than a sentence"; fi
 }
 
+# start_and_wait_for CONDITION ARGUMENT...: start the command in the background and wait until the shell command CONDITION
+# holds, or it has ended. Its number is in $started; its output in the files out and err.
+start_and_wait_for() {
+  local condition=$1
+  shift
+  : >out # or the condition may hold for what is in them
+  : >err
+  "$drover" "$@" >out 2>err </dev/null &
+  started=$!
+  # Until it is the command, and no more the shell's copy, which has handlers and an exit trap of its own.
+  until [ "$(readlink "/proc/$started/exe")" = "$drover" ] || ! kill -0 "$started" 2>/dev/null; do sleep 0.02; done
+  until eval "$condition" || ! kill -0 "$started" 2>/dev/null; do sleep 0.02; done
+}
+
+# end_with SIGNAL CODE: send it to what was started, and wait for the exit code; after minutes it is killed.
+end_with() {
+  local code=0 tries=0
+  kill "-$1" "$started" 2>/dev/null || true # it may have ended already: wait tells
+  while kill -0 "$started" 2>/dev/null && [ $((tries += 1)) -lt 6000 ]; do sleep 0.02; done
+  kill -KILL "$started" 2>/dev/null || true
+  wait "$started" || code=$?
+  equal "exit code after SIG$1" "$code" "$2"
+}
+
+# Whether what was started catches SIGINT (bit 1).
+catches_int() { grep -qE '^SigCgt:.*[2367abef]$' "/proc/$started/status" 2>/dev/null; }
+
 # Every line of FILE is one JSON object: by python3 or jq, else by its first and last character.
 is_json() {
   local valid=0

@@ -1,5 +1,5 @@
 /* gif.c: an animated GIF. Frames are collected until they fill a window, which gets a palette of its own; of each frame
- * only the rectangle that changed is written, and what is the same in it is left transparent. */
+ * only the rectangle that changes is written, and pixels in it that stay as they are shown are left transparent. */
 #include <fcntl.h>
 #include <gif_lib.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@ enum {
   WINDOW_BYTES = 48 << 20,
   MAX_WINDOW = 256,
   TRANSPARENT = DR_PALETTE_COLOURS, /* the 256th colour */
+  TOLERANCE = 4,                    /* levels of 255 by which a pixel may be wrong and yet stay */
   MIN_DELAY = 2                     /* hundredths of a second: browsers slow down what is faster */
 };
 
@@ -25,8 +26,8 @@ typedef struct gif {
   int window;                   /* frames that fit */
   int num_frames;               /* collected */
   uint32_t *frames[MAX_WINDOW]; /* [num_pixels] */
-  uint32_t *previous;           /* [num_pixels] the frame before the first collected one */
-  bool has_previous;
+  uint32_t *shown;              /* [num_pixels] what the viewer sees after the frames that are written */
+  uint8_t *indices;             /* [num_pixels] of the frame that is being written: colours or TRANSPARENT */
   int64_t num_written;
   dr_palette palette;
 } gif;
@@ -43,7 +44,8 @@ static void close_gif(void *self) {
   int error;
   if (g->file) EGifCloseFile(g->file, &error);
   for (int i = 0; i < g->window; i++) free(g->frames[i]);
-  free(g->previous);
+  free(g->shown);
+  free(g->indices);
   free(g);
 }
 
@@ -58,8 +60,9 @@ static int open_gif(void **self, const char *path, const dr_film_options *option
     g->frames[i] = malloc(g->num_pixels * sizeof **g->frames);
     if (!g->frames[i]) goto no_memory;
   }
-  g->previous = malloc(g->num_pixels * sizeof *g->previous);
-  if (!g->previous) goto no_memory;
+  g->shown = malloc(g->num_pixels * sizeof *g->shown);
+  g->indices = malloc(g->num_pixels);
+  if (!g->shown || !g->indices) goto no_memory;
   int error = 0;
   /* giflib itself would make a file that only its owner can read. */
   const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -86,23 +89,38 @@ typedef struct rectangle {
   int x0, y0, x1, y1; /* x1 and y1 are outside */
 } rectangle;
 
-/* What differs from the frame before. Never empty: a frame without a change is a pixel that stays. */
-static rectangle changed(const gif *g, const uint32_t *frame, const uint32_t *before) {
+static bool is_near(uint32_t a, uint32_t b) {
+  for (int shift = 0; shift <= 16; shift += 8)
+    if (abs((int)(a >> shift & 255u) - (int)(b >> shift & 255u)) > TOLERANCE) return false;
+  return true;
+}
+
+/* Map a frame to g->indices; pixels that may stay become transparent, the others are shown from now on. What is left
+ * lies in the rectangle, which is never empty: a frame without a change is a pixel that stays. */
+static rectangle map_frame(gif *g, const uint32_t *frame) {
   const int width = g->options.width, height = g->options.height;
-  if (!before) return (rectangle){0, 0, width, height};
+  const bool first = g->num_written == 0, exact = g->palette.exact;
   rectangle r = {width, height, 0, 0};
   for (int y = 0; y < height; y++) {
-    const uint32_t *a = frame + (size_t)y * (size_t)width, *b = before + (size_t)y * (size_t)width;
-    if (memcmp(a, b, (size_t)width * sizeof *a) == 0) continue;
-    int left = 0, right = width;
-    while (a[left] == b[left]) left++;
-    while (a[right - 1] == b[right - 1]) right--;
-    if (left < r.x0) r.x0 = left;
-    if (right > r.x1) r.x1 = right;
-    if (y < r.y0) r.y0 = y;
-    r.y1 = y + 1;
+    const size_t row = (size_t)y * (size_t)width;
+    uint8_t *indices = g->indices + row;
+    dr_palette_map(&g->palette, frame + row, width, y, indices);
+    for (int x = 0; x < width; x++) {
+      uint32_t *shown = &g->shown[row + (size_t)x];
+      const uint8_t *c = g->palette.colours[indices[x]];
+      const uint32_t colour = (uint32_t)c[0] << 16 | (uint32_t)c[1] << 8 | c[2];
+      if (!first && (colour == *shown || (!exact && is_near(frame[row + (size_t)x], *shown)))) {
+        indices[x] = TRANSPARENT;
+        continue;
+      }
+      *shown = colour;
+      if (x < r.x0) r.x0 = x;
+      if (x >= r.x1) r.x1 = x + 1;
+      if (y < r.y0) r.y0 = y;
+      r.y1 = y + 1;
+    }
   }
-  return r.x1 > r.x0 ? r : (rectangle){0, 0, 1, 1};
+  return r.x1 > 0 ? r : (rectangle){0, 0, 1, 1};
 }
 
 /* Hundredths of a second of frame k, so that the sum never strays from the rate. */
@@ -112,12 +130,12 @@ static int delay_of(const gif *g, int64_t k) {
   return delay < MIN_DELAY ? MIN_DELAY : delay;
 }
 
-static int write_frame(gif *g, const uint32_t *frame, const uint32_t *before, ColorMapObject *map, bool last) {
-  const rectangle r = changed(g, frame, before);
+static int write_frame(gif *g, const uint32_t *frame, ColorMapObject *map, bool last) {
+  const rectangle r = map_frame(g, frame);
   const int width = r.x1 - r.x0;
   GraphicsControlBlock control = {.DisposalMode = DISPOSE_DO_NOT,
                                   .DelayTime = delay_of(g, g->num_written),
-                                  .TransparentColor = before ? TRANSPARENT : NO_TRANSPARENT_COLOR};
+                                  .TransparentColor = g->num_written > 0 ? TRANSPARENT : NO_TRANSPARENT_COLOR};
   const int hold = (int)(g->options.hold_s * 100);
   if (last && control.DelayTime < hold) control.DelayTime = hold;
   GifByteType block[4];
@@ -125,17 +143,9 @@ static int write_frame(gif *g, const uint32_t *frame, const uint32_t *before, Co
   if (EGifPutExtension(g->file, GRAPHICS_EXT_FUNC_CODE, sizeof block, block) == GIF_ERROR ||
       EGifPutImageDesc(g->file, r.x0, r.y0, width, r.y1 - r.y0, false, map) == GIF_ERROR)
     return -1;
-  uint8_t *line = malloc((size_t)width);
-  if (!line) return -1;
   int written = GIF_OK;
-  for (int y = r.y0; y < r.y1 && written == GIF_OK; y++) {
-    const size_t at = (size_t)y * (size_t)g->options.width + (size_t)r.x0;
-    dr_palette_map(&g->palette, frame + at, width, y, line);
-    for (int x = 0; before && x < width; x++)
-      if (frame[at + (size_t)x] == before[at + (size_t)x]) line[x] = TRANSPARENT;
-    written = EGifPutLine(g->file, line, width);
-  }
-  free(line);
+  for (int y = r.y0; y < r.y1 && written == GIF_OK; y++)
+    written = EGifPutLine(g->file, g->indices + (size_t)y * (size_t)g->options.width + (size_t)r.x0, width);
   g->num_written++;
   return written == GIF_OK ? 0 : -1;
 }
@@ -170,14 +180,10 @@ static int write_window(gif *g, bool last, char *message) {
   /* The first window's palette is the file's; later ones stand before each of their frames. */
   const bool first = !g->begun;
   int failed = first ? begin_file(g, map) : 0;
-  for (int i = 0; i < g->num_frames && !failed; i++) {
-    const uint32_t *before = i > 0 ? g->frames[i - 1] : g->has_previous ? g->previous : NULL;
-    failed = write_frame(g, g->frames[i], before, first ? NULL : map, last && i == g->num_frames - 1);
-  }
+  for (int i = 0; i < g->num_frames && !failed; i++)
+    failed = write_frame(g, g->frames[i], first ? NULL : map, last && i == g->num_frames - 1);
   GifFreeMapObject(map);
   if (failed) return fail(message, "the GIF", g->file->Error);
-  memcpy(g->previous, g->frames[g->num_frames - 1], g->num_pixels * sizeof *g->previous);
-  g->has_previous = true;
   g->num_frames = 0;
   return 0;
 }

@@ -57,6 +57,25 @@ static int fail_with_its_words(mp4 *m, char *message) {
   return -1;
 }
 
+/* Start ffmpeg with `input` as its standard input. Its process group is its own: a Ctrl-C on the terminal is ours
+ * alone, and ffmpeg ends when the pipe does. Returns 0 or an error number. */
+static int spawn(mp4 *m, int input, const char *const *arguments) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, fileno(m->words), STDERR_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  const int failed = posix_spawnp(&m->process, "ffmpeg", &actions, &attributes, (char *const *)arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed) m->process = 0;
+  return failed;
+}
+
 static int start(mp4 *m, const char *path, char *message) {
   char size[32], rate[32];
   snprintf(size, sizeof size, "%dx%d", m->options.width, m->options.height);
@@ -98,17 +117,10 @@ static int start(mp4 *m, const char *path, char *message) {
     snprintf(message, DR_FILM_MESSAGE, "cannot make a pipe: %s", strerror(errno));
     return -1;
   }
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, fileno(m->words), STDERR_FILENO);
-  const int failed = posix_spawnp(&m->process, "ffmpeg", &actions, NULL, (char *const *)arguments, environ);
-  posix_spawn_file_actions_destroy(&actions);
+  const int failed = spawn(m, ends[0], arguments);
   close(ends[0]);
   m->pipe = ends[1];
   if (failed == 0) return 0;
-  m->process = 0;
   if (failed == ENOENT)
     snprintf(message, DR_FILM_MESSAGE,
              "MP4 needs ffmpeg, which is not installed: `apt install ffmpeg`, or write a .gif instead");

@@ -4,13 +4,11 @@
 #include <string.h>
 
 #include "tools/render/render.h"
-#include "tools/rollout.h"
 
 enum {
   KEY_OUT = 'o',
   KEY_DETERMINISTIC = DR_KEY_OWN,
   KEY_STOCHASTIC,
-  KEY_TRANSFORM,
   KEY_SIZE,
   KEY_FPS,
   KEY_EVERY,
@@ -33,7 +31,7 @@ static const struct argp_option rows[] = {
     DR_OPTION_INNER_POLICY,
     {"deterministic", KEY_DETERMINISTIC, NULL, 0, "The policy's mode (default for a file)", 1},
     {"stochastic", KEY_STOCHASTIC, NULL, 0, "Samples of the policy, as in training (default otherwise)", 1},
-    {"transform", KEY_TRANSFORM, "HOW", 0, "Continuous actions on their way to the env: clip (default), tanh, none", 1},
+    DR_OPTION_TRANSFORM,
     {"steps", DR_KEY_STEPS, "T", 0, "How many (default: to the end of the first episode, 1,000 at most)", 1},
     DR_OPTION_SEED,
     {NULL, 0, NULL, 0, "What is drawn:", 2},
@@ -86,9 +84,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_DETERMINISTIC:
     case KEY_STOCHASTIC:
       request->sampling = key;
-      return 0;
-    case KEY_TRANSFORM:
-      request->transform = (drover_action_transform)dr_options_choice(command, "transform", arg, dr_transform_names);
       return 0;
     case KEY_SIZE:
       parse_size(request, arg);
@@ -171,14 +166,14 @@ void dr_render_parse(dr_render_request *request, int argc, char **argv) {
       "One seed gives one play: `drover rollout --num-envs 1` with the same --seed, --policy and --env takes the same "
       "steps.\n\n"
       "The classic environments and gait2d are drawn as vectors, those of MuJoCo by its renderer (OSMesa or EGL, on "
-      "the "
-      "CPU), any other as a chart of its observations and rewards. MP4 needs ffmpeg.\n\n"
+      "the CPU: a frame of 1280x720 takes some tenths of a second), any other as a chart of its observations and "
+      "rewards. MP4 needs ffmpeg.\n\n"
       "Examples:\n"
       "  drover render --env CartPole-v1 --out cartpole.gif\n"
-      "  drover render --env HalfCheetah-v5 --policy cheetah.safetensors --out cheetah.mp4 --size 1280x720\n"
+      "  drover render --env HalfCheetah-v5 --policy cheetah.safetensors --out run.mp4\n"
       "  drover render --env Ant-v5 --steps 200 --every 2 --view 90,-30 --out ant.gif\n"
       "  drover render --env Humanoid-v5 --frames 8 --out strip.png\n"
-      "  drover render --env mujoco --env-arg model=arm.xml --camera side --step 100 --out arm.png\n"
+      "  drover render --env mujoco --env-arg model=arm.xml --step 100 --out arm.png\n"
       "\n"
       "Defaults: CartPole-v1, random actions.",
       NULL,

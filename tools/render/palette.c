@@ -177,7 +177,7 @@ static int nearest_colour(const dr_palette *palette, const int channels[3]) {
 /* B. E. Bayer, "An optimum method for two-level rendition of continuous-tone pictures", 1973: 4 x 4, in sixteenths.
  * A fixed pattern, unlike diffused errors, leaves what does not move the same in every frame. */
 static const int pattern[4][4] = {{0, 8, 2, 10}, {12, 4, 14, 6}, {3, 11, 1, 9}, {15, 7, 13, 5}};
-static const int STRENGTH = 7; /* levels of 255 between the least and the most */
+static const int STRENGTH = 4; /* levels of 255 between the least and the most */
 
 void dr_palette_map(dr_palette *palette, const uint32_t *pixels, int width, int y, uint8_t *out) {
   uint32_t previous = ~0u;

@@ -9,22 +9,17 @@
 #include "tools/setup.h"
 
 typedef struct dr_play_options {
+  const dr_options *common; /* the env's arguments, seed, and how actions reach it */
   const drover_env_type *type;
-  drover_env_args args;
   const dr_policy_choice *policy, *inner_policy;
   bool deterministic;
-  drover_action_transform transform;
-  uint64_t seed;
 } dr_play_options;
 
 /* A play: the handles, the moment it is at, and the action that is given next. */
 typedef struct dr_play {
   dr_play_options options;
-  drover_runtime *runtime;
-  drover_batch *batch;
-  drover_policy *policy;
-  drover_policy *inner_policy; /* NULL for an env without an inner loop */
-  void *action;                /* [action_size] */
+  dr_handles handles;
+  void *action; /* [action_size] */
   dr_moment moment;
   int64_t num_steps; /* since the play began */
   int64_t num_faults;

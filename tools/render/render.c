@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "perf/clock.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/interrupt.h"
@@ -43,12 +43,6 @@ typedef struct session {
   char message[DR_FILM_MESSAGE];
 } session;
 _Static_assert((int)DR_FILM_MESSAGE >= (int)DR_PICTURE_MESSAGE, "session.message is for both");
-
-static double seconds_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static int fail(const session *s, const char *what) {
   fprintf(stderr, "drover render: %s%s%s\n", what ? what : "", what ? ": " : "", s->message);
@@ -92,17 +86,13 @@ static void choose_rate(session *s) {
 
 static int open_play(session *s) {
   const dr_render_request *request = s->request;
-  const dr_play_options options = {.type = request->type,
-                                   .args = {request->common.num_env_args, request->common.env_args},
+  const dr_play_options options = {.common = &request->common,
+                                   .type = request->type,
                                    .policy = &request->policy,
                                    .inner_policy = &request->inner_policy,
-                                   .deterministic = request->deterministic,
-                                   .transform = request->transform,
-                                   .seed = request->common.seed};
+                                   .deterministic = request->deterministic};
   const drover_status status = dr_play_open(&s->play, &options);
-  if (status != DROVER_OK) return dr_report_failure("render", NULL, status);
-  dr_interrupt_watch(s->play.runtime);
-  return DR_EXIT_DONE;
+  return status == DROVER_OK ? DR_EXIT_DONE : dr_report_failure("render", NULL, status);
 }
 
 static int open_drawing(session *s) {
@@ -153,7 +143,7 @@ static int draw(session *s, int count) {
 }
 
 static void show_progress(session *s, int32_t done, int32_t total) {
-  const double now = seconds_now();
+  const double now = dr_seconds_now();
   if (now - s->shown < 0.1) return;
   s->shown = now;
   const drover_progress progress = {done, total, now - s->begin};
@@ -228,7 +218,6 @@ static int render(session *s) {
 }
 
 static void close_session(session *s) {
-  dr_interrupt_watch(NULL);
   dr_film_close(s->film);
   if (s->canvas) cairo_destroy(s->canvas);
   if (s->frame) cairo_surface_destroy(s->frame);
@@ -289,12 +278,12 @@ int dr_cmd_render(int argc, char **argv) {
     return DR_EXIT_FAILED;
   }
   s->request = &request;
-  s->begin = seconds_now();
+  s->begin = dr_seconds_now();
   dr_progress_begin(&s->progress, request.common.quiet);
   dr_progress_label(&s->progress, "%s", request.type->name);
   int code = render(s);
   dr_progress_end(&s->progress);
-  s->figures.seconds = seconds_now() - s->begin;
+  s->figures.seconds = dr_seconds_now() - s->begin;
   const bool written = code == DR_EXIT_DONE || (code == DR_EXIT_INTERRUPTED && s->figures.num_frames > 0);
   if (written && s->figures.interrupted)
     fprintf(stderr, "drover render: interrupted; the %lld steps that were played are in the file\n",

@@ -16,7 +16,6 @@ typedef struct dr_render_request {
   dr_policy_choice policy, inner_policy;
   int sampling; /* as asked for, 0 = not */
   bool deterministic;
-  drover_action_transform transform;
   const char *out;
   dr_film_kind kind;
   dr_picture_options picture;

@@ -11,7 +11,8 @@
  * and the number of steps made; not of the number of workers, nor of how the steps are shared out among updates.
  *
  * If the policy normalises observations, each update begins by setting their mean and deviation to those of all valid
- * samples ever added; those that a trained policy brings count as 2^20 samples. Calls on one learner must not overlap.
+ * samples ever added; those that a trained policy brings count as 2^20 samples. Calls on one learner must not overlap
+ * (DROVER_ERROR_STATE if they do), nor be made by a worker (from an env's or a policy's function).
  */
 #ifndef DROVER_INNER_H
 #define DROVER_INNER_H

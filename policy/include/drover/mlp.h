@@ -46,7 +46,9 @@ typedef struct drover_mlp_options {
   int32_t normalize_observations; /* 1: layer 0 sees clip((x - mean) / std, -10, 10); mean and std are parameters that
                                      no gradient moves; initially 0 and 1; default 0 */
   int32_t noise_hold; /* Gaussian: a sample's noise is drawn anew only every so many steps of an env's life, 1..65536,
-                         so that exploration goes somewhere; default 1. Not stored in files */
+                         so that exploration goes somewhere; default 1. Log-probabilities are those of each sample by
+                         itself, N(mean, std), whatever the ones before it were: that they go together is left out, in
+                         PPO's ratios too. Deterministic actions know nothing of it */
 } drover_mlp_options;
 
 DROVER_API drover_status drover_mlp_options_init(drover_mlp_options *options, size_t size);
@@ -63,7 +65,8 @@ DROVER_API drover_status drover_policy_create_mlp(drover_policy **out, drover_ru
  * PyTorch's Linear stores them; `value.<i>.weight/bias` likewise (optional; of the last i only, where the metadata say
  * "shared_values": "1"); `log_std` [out] (Gaussian); `observation.mean` and `observation.std` [in] (optional, both or
  * none: normalize_observations); and no others. Metadata: "activation" (relu, tanh, elu, leaky_relu, identity), "head"
- * (categorical, gaussian, unit), optional "leaky_slope", "shared_values" (0, 1) and "format": "drover-mlp-1".
+ * (categorical, gaussian, unit), optional "leaky_slope", "shared_values" (0, 1), "noise_hold" and "format":
+ * "drover-mlp-1".
  * DROVER_ERROR_FORMAT names the file and what is wrong. */
 DROVER_API drover_status drover_policy_load(drover_policy **out, drover_runtime *runtime, const char *path);
 

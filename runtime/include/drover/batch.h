@@ -46,6 +46,18 @@ typedef enum drover_fault_reason {
   DROVER_FAULT_INNER = 5        /* `begin` or `tick` returned an error, or an inner number was not finite */
 } drover_fault_reason;
 
+/* Bytes of the sentence that comes with a fault, its NUL included. */
+#define DROVER_FAULT_TEXT 128
+
+/* What went wrong in an env's latest step or reset. */
+typedef struct drover_batch_fault {
+  size_t size;          /* set by the caller to sizeof(drover_batch_fault) */
+  int32_t reason;       /* drover_fault_reason of the step, 0 = it went well */
+  int32_t reset_reason; /* DROVER_FAULT_RESET if the reset (alone, or after the step) failed, else 0 */
+  const char *text; /* the env type's own words (drover_env_type.explain) or ours for the step's fault, "" if none */
+  const char *reset_text; /* likewise for the reset's; both the batch's, until its next call */
+} drover_batch_fault;
+
 /* The batch's rows after the latest call; the batch's memory, valid until it is destroyed, overwritten by the next
  * call. N = num_envs. */
 typedef struct drover_batch_view {
@@ -99,6 +111,9 @@ DROVER_API drover_status drover_batch_recv(drover_batch *batch, int32_t count, d
 
 /* The rows. Between calls only. */
 DROVER_API drover_status drover_batch_get_view(drover_batch *batch, drover_batch_view *out);
+
+/* Why env `env` failed, where the view says valid = 0. Between calls only; not for an env in flight. */
+DROVER_API drover_status drover_batch_get_fault(drover_batch *batch, int32_t env, drover_batch_fault *out);
 
 /* The shard and chunk in force (chunk 0: chosen while running). */
 DROVER_API drover_status drover_batch_get_sizes(drover_batch *batch, int32_t *shard, int32_t *chunk);

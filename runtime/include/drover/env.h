@@ -11,7 +11,7 @@
  * write nothing to `shared` after `open`: then its trajectories do not depend on scheduling.
  *
  * A plugin is a shared object that exports `const drover_env_type *drover_env_plugin(void)` and includes only
- * this header: it need not link with Drover. See tests/embed/ for one of 60 lines, point_mass.c, and one with an
+ * this header: it need not link with Drover. See tests/embed/ for a small one, point_mass.c, and one with an
  * inner loop, thrusters.c. */
 #ifndef DROVER_ENV_H
 #define DROVER_ENV_H
@@ -132,13 +132,14 @@ static inline drover_random drover_env_tick_random(const drover_env_tick *tick) 
  * Functions marked optional may be NULL. `shared` is what `open` made, `state` this env's state_size bytes. */
 typedef struct drover_env_type {
   uint32_t abi_version;                 /* DROVER_ENV_ABI_VERSION */
-  uint32_t size;                        /* sizeof(drover_env_type) */
+  uint32_t size;                        /* sizeof(drover_env_type) of the author's header */
   const char *name;                     /* "CartPole-v1": letters, digits, - _ . / only, at most 63 */
   const char *summary;                  /* one line for `drover envs` */
   const drover_env_arg_info *arg_infos; /* ended by a NULL key; NULL = takes no arguments */
 
-  /* Once a batch, on the caller's thread: read args, fill spec, make read-only data for all envs of the batch.
-   * On failure write a sentence into message (message_size bytes, NUL included) and free what was made. */
+  /* Once a batch, on the caller's thread: read args, fill spec, make read-only data for all envs of the batch. Numbers
+   * have a decimal point in this call (LC_NUMERIC is "C" for its thread), whatever the host's locale. On failure write
+   * a sentence into message (message_size bytes, NUL included) and free what was made. */
   int (*open)(const drover_env_args *args, drover_env_spec *spec, void **shared, char *message, size_t message_size);
   void (*close)(void *shared); /* optional */
 
@@ -174,6 +175,13 @@ typedef struct drover_env_type {
    * own distribution (postures, reachable torques). The env's state is scratch memory: it is reset before it steps
    * again. */
   int (*draw_sample)(void *shared, void *state, drover_random *random, float *sample);
+
+  /* Optional: why the reset, step, step_many, begin or tick that has just failed did so, as a sentence for the user:
+   * ASCII, one line, in message (message_size bytes, NUL included; "" on entry). Called before anything else is done
+   * with this env, on the same thread; with step_many, and with step in batches, the neighbours' steps may come
+   * between, so what it takes must lie in `state`. Must be as repeatable as the env. A table whose `size` ends before
+   * this field is accepted. */
+  void (*explain)(void *shared, const void *state, char *message, size_t message_size);
 } drover_env_type;
 
 /* What a plugin exports under the name DROVER_ENV_PLUGIN_SYMBOL. The table lives as long as the shared object. */

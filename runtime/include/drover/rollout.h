@@ -91,7 +91,9 @@ typedef struct drover_rollout_view {
   const float *final_observations; /* [num_episodes x observation_size] */
   const float *final_values;       /* [num_episodes] V(final observation), 0 where terminated; NULL without values */
   int64_t num_faults;
-  const drover_fault *faults; /* [num_faults] in (step, env) order */
+  const drover_fault *faults;                   /* [num_faults] in (step, env) order */
+  const char (*fault_texts)[DROVER_FAULT_TEXT]; /* [num_faults] what the env type said (drover_env_type.explain), or
+                                                   what we found; for people, no part of the digest */
 } drover_rollout_view;
 
 DROVER_API drover_status drover_rollout_options_init(drover_rollout_options *options, size_t size);
