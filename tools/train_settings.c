@@ -23,8 +23,6 @@ typedef struct setting {
   bool is_kept;     /* part of what makes a run: kept in checkpoints */
 } setting;
 
-static const char *const transform_names[] = {"clip", "tanh", "none", NULL};
-
 enum { WHAT = 1, LENGTH = 2, PPO = 3, INNER = 4, FILES = 5, HOW = 6 };
 static const double MOST = 9e15;
 
@@ -47,7 +45,7 @@ static const setting settings[] = {
     ON_OFF("shared-values", shared_values, WHAT, "Value network on the policy's last hidden layer"),
     ON_OFF("normalize-observations", normalize_observations, WHAT, "By running mean and deviation, clipped to +-10"),
     NUMBER("initial-log-std", initial_log_std, -20, 20, WHAT, "Log of the initial deviation of continuous actions"),
-    ONE_OF("transform", transform, transform_names, WHAT,
+    ONE_OF("transform", transform, dr_transform_names, WHAT,
            "Continuous actions on their way to the env: clip, tanh, none"),
     COUNT("noise-hold", noise_hold, INT32, 1, 65536, WHAT, "Steps for which a continuous action's noise is held"),
     COUNT("max-episode-steps", max_episode_steps, INT32, 0, 2147483647, WHAT, "Time limit; auto = the env's own"),
